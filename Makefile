@@ -42,6 +42,7 @@ lock: $(VENV)/.test
 	  python -m pip freeze --exclude-editable --exclude pip --exclude setuptools \
 	  | grep -vE '^(torch|torchvision|triton|nvidia-.*|cuda-.*)=='; } > requirements/constraints.new
 	mv requirements/constraints.new requirements/constraints.txt
+	touch $(VENV)/.demo $(VENV)/.test
 
 clean:
 	rm -rf $(VENV) .cache build dist labextension/lib labextension/node_modules \
