@@ -32,11 +32,11 @@ from npu_jupyter.errors import (
     RequestTooLarge,
     UnsupportedMediaType,
 )
+from npu_jupyter.keys import PREFIX, ApiKey
 
 if TYPE_CHECKING:
     from npu_jupyter.app import NpuApp
     from npu_jupyter.engine.engine import Engine
-    from npu_jupyter.keys import ApiKey
 
 _CLIENT_GONE = 499
 """The status under which proxies log a client that closed before its answer."""
@@ -145,7 +145,7 @@ class NpuHandler(ExtensionHandlerMixin, APIHandler):
                 f"This server is not reachable by the name {self.request.host!r}. "
                 "If it should be, set c.ServerApp.allow_remote_access = True"
             )
-        self.api_key = self._presented_key()
+        self.api_key = await self._presented_key()
         if self.api_key is None:
             await super().prepare()
             return
@@ -153,11 +153,13 @@ class NpuHandler(ExtensionHandlerMixin, APIHandler):
         self.current_user = self._jupyter_current_user = User(self.api_key.owner)
         self.set_cors_headers()
 
-    def _presented_key(self) -> ApiKey | None:
+    async def _presented_key(self) -> ApiKey | None:
         """Find the scoped key that the request carries, if it is one of ours."""
         header = self.request.headers.get("Authorization", "")
         bearer = IdentityProvider.auth_header_pat.match(header)
-        return self.extensionapp.keys.find(bearer.group(2)) if bearer else None
+        if bearer is None or not bearer.group(2).startswith(PREFIX):
+            return None
+        return await asyncio.to_thread(self.extensionapp.keys.find, bearer.group(2))
 
     @property
     def token_authenticated(self) -> bool:

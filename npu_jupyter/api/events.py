@@ -1,0 +1,25 @@
+"""``GET /api/npu/events``: what the engine does, as it happens."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from npu_jupyter.handler import NpuHandler, allowed
+from npu_jupyter.v1.sse import EventStream, frame
+
+
+class EventsHandler(NpuHandler):
+    """Streams the engine's events until the client leaves."""
+
+    route = "/api/npu/events"
+    _track_activity = False
+
+    @allowed("read", "npu:models")
+    async def get(self) -> None:
+        """Send each event as it happens; none from before."""
+        await self.while_connected(self._stream())
+
+    async def _stream(self) -> None:
+        async with aclosing(self.engine.events.subscribe()) as events, EventStream(self) as stream:
+            async for event in events:
+                await stream.send(frame(event, event_id=event["id"]))
