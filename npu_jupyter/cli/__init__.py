@@ -1,0 +1,1 @@
+"""``jupyter npu …``: the command line."""

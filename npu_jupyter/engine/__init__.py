@@ -1,0 +1,1 @@
+"""The engine: models in worker processes, and who may use them when."""

@@ -1,0 +1,87 @@
+"""From a request's sampling fields to the engine's generation config."""
+
+from __future__ import annotations
+
+import json
+import random
+from functools import lru_cache
+
+import openvino_genai as genai
+from llguidance import LLMatcher
+
+from npu_jupyter.engine.messages import Sampling
+from npu_jupyter.errors import ContextLengthExceeded, InvalidSchema
+
+_MAX_SEED = 2**64
+
+
+def generation_config(
+    base: genai.GenerationConfig, sampling: Sampling, *, max_new_tokens: int, choice: int
+) -> genai.GenerationConfig:
+    """Build the config of one choice from the model's own `base`.
+
+    Choices of one request differ by their seed: the engine's own ``num_return_sequences`` keeps
+    all text back until the end.
+    """
+    config = genai.GenerationConfig()
+    config.eos_token_id = base.eos_token_id
+    config.stop_token_ids = base.stop_token_ids
+    config.max_new_tokens = max_new_tokens
+    config.ignore_eos = sampling.ignore_eos
+    config.do_sample = sampling.temperature > 0
+    if config.do_sample:
+        config.temperature = sampling.temperature
+        config.top_p = sampling.top_p
+        if sampling.top_k:
+            config.top_k = sampling.top_k
+        if sampling.min_p:
+            config.min_p = sampling.min_p
+        seed = random.getrandbits(63) if sampling.seed is None else sampling.seed
+        config.rng_seed = (seed + choice) % _MAX_SEED
+    config.presence_penalty = sampling.presence_penalty
+    config.frequency_penalty = sampling.frequency_penalty
+    if sampling.repetition_penalty:
+        config.repetition_penalty = sampling.repetition_penalty
+    if sampling.logprobs:
+        config.logprobs = 1
+    if sampling.json_schema is not None:
+        check_schema(sampling.json_schema)
+        config.structured_output_config = genai.StructuredOutputConfig(
+            json_schema=sampling.json_schema
+        )
+    return config
+
+
+@lru_cache(maxsize=64)
+def check_schema(schema: str) -> None:
+    """Compile a JSON schema to a grammar, because a bad one would break the whole pipeline.
+
+    Raises:
+        InvalidSchema: when it cannot be compiled, or has a keyword that would be ignored.
+    """
+    param = "response_format.json_schema.schema"
+    try:
+        reason = LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema(schema))
+    except ValueError as error:
+        reason = str(error)
+    if reason:
+        first = json.dumps(reason.splitlines()[0], ensure_ascii=False)
+        message = f"This JSON schema cannot be used as a grammar: {first}. Change the schema."
+        raise InvalidSchema(message, param=param)
+
+
+def room(prompt_tokens: int, context_length: int, prompt_limit: int, wanted: int | None) -> int:
+    """Count the tokens that may be generated after a prompt.
+
+    Raises:
+        ContextLengthExceeded: when the prompt leaves no room, with both numbers.
+    """
+    limit = min(prompt_limit, context_length - 1)
+    if prompt_tokens > limit:
+        message = (
+            f"The prompt has {prompt_tokens} tokens and this model takes {limit} at most here "
+            f"(context {context_length}). Shorten the messages."
+        )
+        raise ContextLengthExceeded(message, param="messages")
+    left = context_length - prompt_tokens
+    return left if wanted is None else min(wanted, left)

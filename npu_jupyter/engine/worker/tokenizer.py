@@ -1,0 +1,104 @@
+"""The model's tokenizer, as the worker needs it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+import openvino_genai as genai
+
+from npu_jupyter.engine.messages import Generate, TokenLogprob
+from npu_jupyter.errors import InvalidRequest
+
+_PROBE = "Hello, world."
+
+
+class ModelTokenizer:
+    """Texts and chats to token ids and back."""
+
+    def __init__(self, tokenizer: genai.Tokenizer) -> None:
+        """Wrap `tokenizer` and find out whether it decodes rows of different lengths together."""
+        self.tokenizer = tokenizer
+        ids = self.encode(_PROBE)
+        alone = [tokenizer.decode(row, skip_special_tokens=True) for row in (ids, ids[:1])]
+        together = tokenizer.decode([ids, ids[:1]], skip_special_tokens=True)
+        # Shorter rows are padded, and a padding token that is not special would show as text.
+        self._decodes_ragged = alone == together
+
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
+        """Give the token ids of `text`, with the model's special tokens around it if asked."""
+        ids = self.tokenizer.encode(text, add_special_tokens=special).input_ids
+        row: list[int] = ids.data[0].tolist()
+        return row
+
+    def lengths(self, texts: list[str]) -> npt.NDArray[np.int64]:
+        """Count the tokens of each text, special tokens included."""
+        mask = self.tokenizer.encode(texts, add_special_tokens=True).attention_mask.data
+        counts: npt.NDArray[np.int64] = mask.sum(axis=1)
+        return counts
+
+    def decode(self, rows: list[list[int]]) -> list[str]:
+        """Decode each row without its special tokens."""
+        if self._decodes_ragged:
+            texts: list[str] = self.tokenizer.decode(rows, skip_special_tokens=True)
+            return texts
+        return [self.tokenizer.decode(row, skip_special_tokens=True) if row else "" for row in rows]
+
+    def prompts(self, request: Generate) -> list[list[int]]:
+        """Give the token ids of each prompt of `request`.
+
+        Raises:
+            InvalidRequest: when there is no chat template, it refuses the messages, or a prompt
+                is empty or has ids that the model does not know.
+        """
+        if request.messages is not None:
+            return [self._chat(request.messages, request.template_kwargs)]
+        return [self._raw(prompt, i) for i, prompt in enumerate(request.prompts or [])]
+
+    def _chat(self, messages: list[dict[str, Any]], template_kwargs: dict[str, Any]) -> list[int]:
+        if not self.tokenizer.chat_template:
+            message = "This model has no chat template. Use /v1/completions with a prompt."
+            raise InvalidRequest(message, param="messages")
+        try:
+            text = self.tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, extra_context=template_kwargs
+            )
+        except Exception as error:
+            reason = str(error).strip().splitlines()[-1]
+            message = f"The model's chat template refuses these messages: {reason}"
+            raise InvalidRequest(message, param="messages") from error
+        # The template wrote the special tokens; a second BOS makes answers worse.
+        return self.encode(text)
+
+    def _raw(self, prompt: str | list[int], index: int) -> list[int]:
+        ids = self.encode(prompt, special=True) if isinstance(prompt, str) else prompt
+        if not ids:
+            message = "A prompt must have at least one token."
+            raise InvalidRequest(message, param=f"prompt.{index}")
+        if max(ids) >= self.vocabulary_size or min(ids) < 0:
+            message = f"Token ids of this model go from 0 to {self.vocabulary_size - 1}."
+            raise InvalidRequest(message, param=f"prompt.{index}")
+        return ids
+
+    @cached_property
+    def vocabulary(self) -> dict[int, bytes]:
+        """Map token ids to their bytes."""
+        return {token: text for text, token in self.tokenizer.get_vocab().items()}
+
+    @cached_property
+    def vocabulary_size(self) -> int:
+        """Count the token ids."""
+        return max(self.vocabulary) + 1
+
+    def logprob(self, token: int, logprob: float) -> TokenLogprob:
+        """Describe a chosen token as OpenAI does."""
+        raw = self.vocabulary.get(token, b"")
+        return TokenLogprob(raw.decode("utf-8", errors="replace"), list(raw), logprob)
+
+
+def tensor(ids: list[int]) -> ov.Tensor:
+    """Give `ids` the shape that the pipelines take."""
+    return ov.Tensor(np.array([ids], dtype=np.int64))
