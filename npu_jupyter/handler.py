@@ -75,7 +75,7 @@ class _ScopeAuthorizer(Authorizer):
         has = ", ".join(sorted(key.scopes)) if key is not None else "none"
         raise PermissionDenied(
             f"This API key's scopes are {has}; to {action} {resource.removeprefix('npu:')} it "
-            f"needs {' or '.join(sorted(wanted))}. See: jupyter npu keys --help"
+            f"needs {' or '.join(sorted(wanted))}. See: jupyter npu keys --help."
         )
 
 
@@ -143,7 +143,7 @@ class NpuHandler(ExtensionHandlerMixin, APIHandler):
             self.current_user = self._jupyter_current_user = None
             raise PermissionDenied(
                 f"This server is not reachable by the name {self.request.host!r}. "
-                "If it should be, set c.ServerApp.allow_remote_access = True"
+                "If it should be, set c.ServerApp.allow_remote_access = True."
             )
         self.api_key = await self._presented_key()
         if self.api_key is None:
@@ -200,7 +200,7 @@ class NpuHandler(ExtensionHandlerMixin, APIHandler):
         except web.HTTPError as error:
             raise PermissionDenied(
                 "A request with a browser's login cookie needs the header X-XSRFToken with the "
-                "value of the cookie _xsrf. Programs send 'Authorization: Bearer KEY' instead"
+                "value of the cookie _xsrf. Programs send 'Authorization: Bearer KEY' instead."
             ) from error
 
     def check_origin(self, origin_to_satisfy_tornado: str = "") -> bool:
@@ -209,7 +209,7 @@ class NpuHandler(ExtensionHandlerMixin, APIHandler):
             return True
         raise PermissionDenied(
             f"Pages from {self.request.headers.get('Origin')!r} may not call this server without "
-            "a key. To allow them, set c.ServerApp.allow_origin"
+            "a key. To allow them, set c.ServerApp.allow_origin."
         )
 
     def get_login_url(self) -> str:
@@ -221,7 +221,7 @@ class NpuHandler(ExtensionHandlerMixin, APIHandler):
         return InvalidApiKey(
             ("This API key is not known here. " if key_sent else "No API key was sent. ")
             + "Send the header 'Authorization: Bearer KEY' with the token of this Jupyter Server "
-            "(see: jupyter server list) or a key of its own (see: jupyter npu keys --help)"
+            "(see: jupyter server list) or a key of its own (see: jupyter npu keys --help)."
         )
 
     # Pages from elsewhere
@@ -231,6 +231,8 @@ class NpuHandler(ExtensionHandlerMixin, APIHandler):
         super().set_cors_headers()
         if self._headers.get("Access-Control-Allow-Origin"):
             self.set_header("Access-Control-Expose-Headers", _EXPOSED_HEADERS)
+        else:  # Jupyter Server echoes an Origin that was not sent as an empty one
+            self.clear_header("Access-Control-Allow-Origin")
 
     @allow_unauthenticated
     def options(self, *args: Any, **kwargs: Any) -> None:
@@ -255,13 +257,13 @@ class NpuHandler(ExtensionHandlerMixin, APIHandler):
         if content_type.partition(";")[0].strip().lower() != "application/json":
             raise UnsupportedMediaType(
                 f"The body must be JSON with the header 'Content-Type: application/json', not "
-                f"{content_type!r}"
+                f"{content_type!r}."
             )
         limit = self.extensionapp.max_body_bytes
         if limit and len(self.request.body) > limit:
             raise RequestTooLarge(
                 f"The body has {len(self.request.body):,} bytes; this server takes {limit:,}. "
-                "Send less, or raise NpuApp.max_body_bytes"
+                "Send less, or raise NpuApp.max_body_bytes."
             )
         return _parse_object(self.request.body)
 
@@ -294,7 +296,7 @@ class NpuHandler(ExtensionHandlerMixin, APIHandler):
         if isinstance(error, web.HTTPError):
             return _from_http_error(error)
         told = NpuError(
-            f"Something failed inside the server. Its log tells more under {self.request_id}"
+            f"Something failed inside the server. Its log tells more under {self.request_id}."
         )
         told.code = "internal_error"
         return told
@@ -350,11 +352,11 @@ def _parse_object(body: bytes) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(body)
     except RecursionError:
-        raise InvalidRequest("The body is nested too deep") from None
+        raise InvalidRequest("The body is nested too deep.") from None
     except UnicodeDecodeError:
-        raise InvalidRequest("The body is not UTF-8") from None
+        raise InvalidRequest("The body is not UTF-8.") from None
     except msgspec.MsgspecError as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}") from None
+        raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
     if not isinstance(value, dict):
         raise InvalidRequest('The body must be a JSON object, such as {"model": …}')
     return value

@@ -52,7 +52,7 @@ def complain(error: ValidationError) -> InvalidRequest:
     details = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in details["loc"])
     kind = UnsupportedParameter if details["type"] == _UNSUPPORTED else InvalidRequest
-    return kind(_sentence(field, details), param=field)
+    return kind(f"{_sentence(field, details)}.", param=field)
 
 
 def _sentence(field: str, details: ErrorDetails) -> str:

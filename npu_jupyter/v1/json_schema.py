@@ -50,10 +50,8 @@ class ResponseFormat(BaseModel):
         if self.type == "json_object":
             return _ANY_OBJECT
         if self.json_schema is None:
-            raise InvalidRequest(
-                "response_format of type json_schema needs a json_schema",
-                param="response_format.json_schema",
-            )
+            field = "response_format.json_schema"
+            raise InvalidRequest(f"{field} is required for the type json_schema.", param=field)
         if self.json_schema.definition is None:
             return _ANY_OBJECT
         return _checked(self.json_schema.definition)
@@ -64,7 +62,7 @@ def _checked(schema: dict[str, Any]) -> str:
     text = msgspec.json.encode(schema)
     if len(text) > _MAX_SCHEMA_BYTES:
         raise InvalidSchema(
-            f"The JSON schema has {len(text):,} bytes; at most {_MAX_SCHEMA_BYTES:,} are taken",
+            f"The JSON schema has {len(text):,} bytes; at most {_MAX_SCHEMA_BYTES:,} are taken.",
             param=_SCHEMA_FIELD,
         )
     try:
@@ -72,7 +70,7 @@ def _checked(schema: dict[str, Any]) -> str:
     except SchemaError as error:
         where = ".".join(str(part) for part in error.absolute_path) or "its top"
         raise InvalidSchema(
-            f"This is no valid JSON schema: at {where}, {error.message}", param=_SCHEMA_FIELD
+            f"This is no valid JSON schema: at {where}, {error.message}.", param=_SCHEMA_FIELD
         ) from None
     return text.decode()
 
@@ -86,6 +84,6 @@ def check_depth(value: Any, field: str, allowed: int = _MAX_DEPTH) -> None:
     if not isinstance(value, dict | list):
         return
     if allowed == 0:
-        raise InvalidRequest(f"{field} is nested more than {_MAX_DEPTH} deep", param=field)
+        raise InvalidRequest(f"{field} is nested more than {_MAX_DEPTH} deep.", param=field)
     for child in value.values() if isinstance(value, dict) else value:
         check_depth(child, field, allowed - 1)

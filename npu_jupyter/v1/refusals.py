@@ -107,5 +107,5 @@ def refuse(body: Mapping[str, Any], refusals: list[Refusal]) -> None:
     for refusal in refusals:
         if refusal.applies(body):
             raise UnsupportedParameter(
-                f"{refusal.field} is not supported: {refusal.because}", param=refusal.field
+                f"{refusal.field} is not supported: {refusal.because}.", param=refusal.field
             )
