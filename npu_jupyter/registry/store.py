@@ -1,0 +1,330 @@
+"""The registry: which models exist on this machine, where they came from and what they are."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from traitlets import Bool, Float, Unicode, default, validate
+from traitlets.config import LoggingConfigurable
+
+from npu_jupyter.errors import Conflict, ModelNotFound
+from npu_jupyter.registry.key_store import KeyStore
+from npu_jupyter.registry.records import ModelFormat, ModelRecord, ModelType, PullProgress
+
+# sqlalchemy and alembic take 0.3 s to import: not before somebody asks for a model.
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session
+
+    from npu_jupyter.registry.importing import CheckedModel
+    from npu_jupyter.registry.incoming import Incoming
+    from npu_jupyter.registry.tables import Model
+
+_NEAR_NAMES = 3
+
+
+def _say_nothing(_progress: PullProgress) -> None:
+    """Take progress that nobody asked for."""
+
+
+class Registry(KeyStore, LoggingConfigurable):
+    """Models and API keys in a database, model files below a data directory.
+
+    Every method may be called from any thread, and blocks. Several servers may share one data
+    directory.
+    """
+
+    data_dir = Unicode(
+        help="""Directory of models, database and caches. Default: the environment variable
+        NPU_JUPYTER_DATA, or `npu` below Jupyter's own data directory."""
+    ).tag(config=True)
+
+    db_url = Unicode(
+        "",
+        help="""SQLAlchemy URL of the database. Default: "", an SQLite file in data_dir, which
+        must not lie on a network drive.""",
+    ).tag(config=True)
+
+    trust_remote_code = Bool(
+        False,
+        help="""Run Python code that comes with a model while it is converted. Default: False.
+        Such code can do whatever the user can who runs the server.""",
+    ).tag(config=True)
+
+    check_timeout_s = Float(
+        1800.0,
+        min=0,
+        help="""Seconds that the check of an imported model may take, its first load and answer
+        included. Default: 1800. 0 is no limit.""",
+    ).tag(config=True)
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Read the configuration; files and database are opened at first use."""
+        super().__init__(**kwargs)
+        self._opening = threading.Lock()
+        self._engine: Engine | None = None
+
+    @default("data_dir")
+    def _default_data_dir(self) -> str:
+        from jupyter_core.paths import jupyter_data_dir
+
+        return os.environ.get("NPU_JUPYTER_DATA") or str(Path(jupyter_data_dir()) / "npu")
+
+    @validate("data_dir")
+    def _absolute_data_dir(self, proposal: dict[str, Any]) -> str:
+        return str(Path(proposal["value"]).expanduser().absolute())
+
+    # Models
+
+    def models(self) -> list[ModelRecord]:
+        """List every registered model, the oldest first."""
+        from sqlalchemy import select
+
+        from npu_jupyter.registry.tables import Model
+
+        with self._session() as session:
+            return [self._record(row) for row in session.scalars(select(Model).order_by(Model.id))]
+
+    def get(self, name_or_id: str | int) -> ModelRecord:
+        """Return a model; raise `ModelNotFound` that names those like it."""
+        record = self.find(name_or_id)
+        if record is None:
+            raise self._not_found(name_or_id)
+        return record
+
+    def find(self, name_or_id: str | int) -> ModelRecord | None:
+        """Return a model, or None."""
+        with self._session() as session:
+            row = self._row(session, name_or_id)
+            return None if row is None else self._record(row)
+
+    def fingerprint(self, model_id: int) -> str:
+        """Return the digest of what was imported, to tell the same from another."""
+        from npu_jupyter.registry.tables import Model
+
+        with self._session() as session:
+            return session.get_one(Model, model_id).fingerprint
+
+    def pull(
+        self,
+        source: str,
+        name: str | None = None,
+        *,
+        precision: str | None = None,
+        in_place: bool = False,
+        progress: Callable[[PullProgress], None] = _say_nothing,
+        cancelled: threading.Event | None = None,
+    ) -> ModelRecord:
+        """Import a model from `source`, check it and register it.
+
+        `precision` (int4, int8 or fp16) is what to convert to; without it a GGUF file and an
+        OpenVINO folder stay as they are. `in_place` registers a local one where it lies instead
+        of taking it in. Setting `cancelled` from another thread stops the import.
+        The same content under the same name again returns the record that is there.
+
+        Raises `InvalidRequest`, `Conflict`, `InvalidModel`, `InsufficientDisk`, `MissingExtra`
+        or another `NpuError`; then nothing is registered and nothing left behind.
+        """
+        from npu_jupyter.registry.importing import Importer
+
+        self._open()
+        return Importer(
+            self,
+            source,
+            name=name,
+            precision=precision,
+            in_place=in_place,
+            report=progress,
+            cancelled=cancelled or threading.Event(),
+        ).run()
+
+    def add(self, model: CheckedModel, incoming: Incoming) -> ModelRecord:
+        """Register a model and move it to its place, both or neither."""
+        from npu_jupyter.registry.disk import size_of
+        from npu_jupyter.registry.importing import name_taken
+        from npu_jupyter.registry.incoming import registry_lock
+        from npu_jupyter.registry.names import slug
+        from npu_jupyter.registry.tables import Model
+
+        with registry_lock(self._root), self._session() as session, session.begin():
+            taken = self._row(session, model.name)
+            if taken is not None:
+                raise name_taken(self._record(taken))
+            row = Model(
+                name=model.name,
+                type=model.facts.type,
+                format=model.format,
+                path=str(model.path),
+                source=model.source,
+                fingerprint=model.fingerprint,
+                created=int(time.time()),
+                size_bytes=size_of(model.path),
+                architecture=model.facts.architecture,
+                precision=model.facts.precision,
+                context_length=model.facts.context_length,
+            )
+            session.add(row)
+            session.flush()
+            if not model.in_place:
+                place = self._root / "models" / f"{row.id}-{slug(model.name)}"
+                row.path = self._move(model, place, incoming)
+            session.flush()
+            return self._record(row)
+
+    def remove(self, name: str) -> None:
+        """Forget a model and delete the files that were taken in for it."""
+        from sqlalchemy import select
+
+        from npu_jupyter.registry.incoming import registry_lock, trash
+        from npu_jupyter.registry.tables import Model
+
+        with registry_lock(self._root), self._session() as session, session.begin():
+            row = self._row(session, name)
+            if row is None:
+                raise self._not_found(name)
+            adapters = session.scalars(select(Model.name).where(Model.parent_id == row.id)).all()
+            if adapters:
+                raise Conflict(f"{name} is the base of {', '.join(adapters)}. Remove those first.")
+            place = self._place_of(row)
+            session.delete(row)
+            session.flush()
+            doomed = trash(self._root)
+            if place is not None and place.exists():
+                self._retire(name, place, doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    # How long loading takes
+
+    def record_load(self, model_id: int, device: str, stage_seconds: dict[str, float]) -> None:
+        """Remember how long each stage of a load took, for the next estimate."""
+        from npu_jupyter.registry.tables import LoadTime
+
+        with self._session() as session, session.begin():
+            for stage, seconds in stage_seconds.items():
+                session.merge(
+                    LoadTime(model_id=model_id, device=device, stage=stage, seconds=seconds)
+                )
+
+    def expected_load(self, model_id: int, device: str) -> dict[str, float]:
+        """Return the seconds that each stage took last time; empty when it never was loaded."""
+        from sqlalchemy import select
+
+        from npu_jupyter.registry.tables import LoadTime
+
+        wanted = (LoadTime.model_id == model_id, LoadTime.device == device)
+        with self._session() as session:
+            return {
+                row.stage: row.seconds for row in session.scalars(select(LoadTime).where(*wanted))
+            }
+
+    # The database
+
+    @property
+    def _root(self) -> Path:
+        return Path(self.data_dir)
+
+    def _open(self) -> Engine:
+        """Open the database and clean up after dead imports, once."""
+        from npu_jupyter.registry.incoming import registry_lock, sweep
+
+        with self._opening:
+            if self._engine is None:
+                from npu_jupyter.registry.database import open_database
+
+                with registry_lock(self._root):
+                    path = self._root / "npu.sqlite3"
+                    self._engine = open_database(self.db_url or f"sqlite:///{path}")
+                    for path in sweep(self._root, self._places()):
+                        self.log.info("Removed %s, left by an import that did not end", path)
+            return self._engine
+
+    def close(self) -> None:
+        """Close the database; the next call opens it again."""
+        with self._opening:
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        from sqlalchemy.orm import Session
+
+        with Session(self._engine or self._open(), expire_on_commit=False) as session:
+            yield session
+
+    def _places(self) -> set[Path]:
+        """List the folders of all registered models."""
+        from sqlalchemy import select
+
+        from npu_jupyter.registry.tables import Model
+
+        with self._session() as session:
+            places = (self._place_of(row) for row in session.scalars(select(Model)))
+            return {place for place in places if place is not None}
+
+    def _row(self, session: Session, name_or_id: str | int) -> Model | None:
+        from sqlalchemy import select
+
+        from npu_jupyter.registry.tables import Model
+
+        if isinstance(name_or_id, int):
+            return session.get(Model, name_or_id)
+        return session.scalars(select(Model).where(Model.name == name_or_id)).one_or_none()
+
+    def _record(self, row: Model) -> ModelRecord:
+        return ModelRecord(
+            id=row.id,
+            name=row.name,
+            type=ModelType(row.type),
+            format=ModelFormat(row.format),
+            path=self._root / row.path,
+            source=row.source,
+            created=row.created,
+            size_bytes=row.size_bytes,
+            architecture=row.architecture,
+            precision=row.precision,
+            context_length=row.context_length,
+            parent=row.parent.name if row.parent else None,
+        )
+
+    def _place_of(self, row: Model) -> Path | None:
+        """Return the folder that was made for a model; None for one served where it lies."""
+        path = Path(row.path)
+        return None if path.is_absolute() else self._root.joinpath(*path.parts[:2])
+
+    def _move(self, model: CheckedModel, place: Path, incoming: Incoming) -> str:
+        """Move a model's files to `place`; return their path below the data directory."""
+        place.parent.mkdir(exist_ok=True)
+        incoming.announce(place)
+        if model.format is ModelFormat.GGUF:
+            model.path.parent.rename(place)
+            place /= model.path.name
+        else:
+            model.path.rename(place)
+        return place.relative_to(self._root).as_posix()
+
+    @staticmethod
+    def _retire(name: str, place: Path, doomed: Path) -> None:
+        try:
+            place.rename(doomed)
+        except PermissionError as error:  # Windows, while a process has the files open
+            raise Conflict(f"{name} is in use. Unload it first, then remove it.") from error
+
+    def _not_found(self, name_or_id: str | int) -> ModelNotFound:
+        names = [record.name for record in self.models()]
+        near = difflib.get_close_matches(str(name_or_id), names, _NEAR_NAMES)
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        known = f"{len(names)} are registered; " if names else "None is registered yet; "
+        return ModelNotFound(
+            f"There is no model {name_or_id!r}. {hint}{known}list them with `jupyter npu models`, "
+            "add one with `jupyter npu pull SOURCE`.",
+            param="model",
+        )
