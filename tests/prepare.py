@@ -21,9 +21,14 @@ def _run(*command: str) -> bool:
     return subprocess.run(command, check=False).returncode == 0
 
 
+def find_browser() -> str | None:
+    """Return the path of a browser of Chromium's family."""
+    return next(filter(None, map(shutil.which, _BROWSERS)), None)
+
+
 def _have_browser() -> bool:
-    """Find a browser of Chromium's family, or install Debian's where that is allowed."""
-    if any(shutil.which(name) for name in _BROWSERS):
+    """Find a browser, or install Debian's where that is allowed."""
+    if find_browser():
         return True
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     if not (is_root and shutil.which("apt-get")):
