@@ -64,7 +64,9 @@ def test_sdist_holds_the_built_panel(distributions: dict[str, Path]) -> None:
     with tarfile.open(distributions[".gz"]) as sdist:
         names = sdist.getnames()
     assert any(name.endswith("npu_jupyter/labextension/package.json") for name in names)
-    assert not any("node_modules" in name or "/.cache/" in name for name in names)
+    assert not any(
+        "node_modules" in name or "/.cache/" in name or "/.yarn/" in name for name in names
+    )
 
 
 def test_what_it_needs_is_what_it_says(installed: Path, without_node: dict[str, str]) -> None:
