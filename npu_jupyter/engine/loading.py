@@ -33,6 +33,8 @@ class LoadInProgress:
         self.stage = Stage.FIND
         self.expected_s: dict[str, float] = {}
         """Seconds of each stage the last time, for this model and device."""
+        self.reserved_bytes = 0
+        """Memory that was found for the model and is not all taken yet."""
         self.task: asyncio.Task[LiveModel]
         self._on_stage = on_stage
         self._started = self._stage_started = time.monotonic()

@@ -200,7 +200,7 @@ class ModelPool(LoggingConfigurable):
             message = f"The files of {record.name} are gone from {record.path}. Pull it again."
             raise errors.LoadFailed(message)
         async with self._room:  # one at a time, or two loads would take the same room
-            await self._make_room(record)
+            await self._make_room(load)
         candidates = await self.devices.candidates(record, requested)
         for device in candidates:
             try:
@@ -239,8 +239,16 @@ class ModelPool(LoggingConfigurable):
         self._states.pop(record.name, None)
         self.failures.pop(record.name, None)
         self._spawn(self._expire(live))
-        await asyncio.to_thread(self.registry.record_load, record.id, info.device, load.stage_s)
+        self._spawn(self._remember(load))
         return live
+
+    async def _remember(self, load: LoadInProgress) -> None:
+        """Keep how long the stages took, for the next estimate."""
+        arguments = (load.record.id, load.device, load.stage_s)
+        try:
+            await asyncio.to_thread(self.registry.record_load, *arguments)
+        except Exception:  # an estimate is not worth a model that is ready
+            self.log.warning("The times of a load cannot be kept.", exc_info=True)
 
     def _load_message(self, record: ModelRecord, device: str) -> Load:
         single = kind(device) in self.single_request_devices
@@ -268,20 +276,26 @@ class ModelPool(LoggingConfigurable):
             max_batched_tokens=self.max_batched_tokens,
         )
 
-    async def _make_room(self, record: ModelRecord) -> None:
+    async def _make_room(self, load: LoadInProgress) -> None:
         """Unload what nobody uses, longest idle first, until the model fits.
 
         Raises:
             InsufficientMemory: when what is busy or pinned leaves too little.
         """
+        record = load.record
         need = memory.estimate_bytes(record)
-        while need > memory.free_bytes(self._live.values(), self.memory_budget_mib):
+        while need > (free := self._free_bytes()):
             victim = memory.choose_victim(self._live.values())
             if victim is None:
-                free = memory.free_bytes(self._live.values(), self.memory_budget_mib)
                 raise memory.too_large(record, need, free, self._live.values())
             self.log.info("Unloading %s to make room for %s.", victim.record.name, record.name)
             await self._unload(victim, ModelStatus.SLEEPING)
+        load.reserved_bytes = need
+
+    def _free_bytes(self) -> int:
+        """Measure what is left, without what loads under way will take."""
+        reserved = sum(load.reserved_bytes for load in self._loads.values())
+        return memory.free_bytes(self._live.values(), self.memory_budget_mib) - reserved
 
     async def unload(self, name: str, *, force: bool = False) -> None:
         """Take a model out of memory; requests that run get a grace period unless `force`.
