@@ -39,8 +39,12 @@ class Server:
 
     def client(self, **options: Any) -> OpenAI:
         """Give OpenAI's own client, which checks every field that we answer."""
-        options = {"max_retries": 0, "api_key": self.token, **options}
-        return OpenAI(base_url=f"{self.url}/v1", _strict_response_validation=True, **options)
+        defaults: dict[str, Any] = {
+            "api_key": self.token,
+            "max_retries": 0,
+            "_strict_response_validation": True,
+        }
+        return OpenAI(base_url=f"{self.url}/v1", **defaults | options)
 
     def http(self, **headers: str) -> httpx.Client:
         """Give a plain client; without headers it sends the server's token."""

@@ -20,6 +20,7 @@ class EventsHandler(NpuHandler):
         await self.while_connected(self._stream())
 
     async def _stream(self) -> None:
-        async with aclosing(self.engine.events.subscribe()) as events, EventStream(self) as stream:
+        subscription = self.engine.events.subscribe()
+        async with aclosing(subscription) as events, EventStream(self, hold_s=0) as stream:
             async for event in events:
                 await stream.send(frame(event, event_id=event["id"]))

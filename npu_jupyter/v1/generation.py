@@ -14,9 +14,6 @@ from npu_jupyter.v1.schema import GenerationBody
 from npu_jupyter.v1.sse import EventStream
 from npu_jupyter.v1.wire import Choice, Usage, Wire
 
-_HOLD_HEADERS_S = 2.0
-"""How long an error still gets its own status, before a waiting client is told that we live."""
-
 
 class GenerationHandler(NpuHandler):
     """Runs a checked request in the engine and answers in an endpoint's wire."""
@@ -41,7 +38,7 @@ class GenerationHandler(NpuHandler):
         self, body: GenerationBody, request: GenerateRequest, wire: Wire, usage: Usage
     ) -> None:
         events = self.engine.generate(body.model, request, self.caller)
-        async with aclosing(events), EventStream(self, hold_s=_HOLD_HEADERS_S) as stream:
+        async with aclosing(events), EventStream(self) as stream:
             async for event in events:
                 if isinstance(event, Text):
                     _count(usage, event.deltas)

@@ -18,6 +18,8 @@ from npu_jupyter.handler import NpuHandler
 
 _KEEP_ALIVE_S = 15.0
 """Proxies commonly cut a connection that was silent for 60 s."""
+_HOLD_HEADERS_S = 2.0
+"""How long an error still gets a status of its own, before a client is told that we live."""
 _CONTENT_TYPE = "text/event-stream"
 _DONE = b"data: [DONE]\n\n"
 
@@ -36,7 +38,7 @@ class EventStream:
     """
 
     def __init__(
-        self, handler: NpuHandler, *, hold_s: float = 0.0, terminator: bytes = _DONE
+        self, handler: NpuHandler, *, hold_s: float = _HOLD_HEADERS_S, terminator: bytes = _DONE
     ) -> None:
         """Prepare to answer `handler`'s request; nothing is sent yet."""
         self._handler = handler
