@@ -7,6 +7,7 @@ openvino_genai.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,10 @@ from npu_jupyter.registry.tokenizer_check import (
 
 _DIRECT_ARCHITECTURES = {"llama", "qwen2", "qwen3"}
 """Those whose GGUF files openvino_genai reads; every other must become IR."""
+_CONVERT = (
+    "OpenVINO does not read the tokenizer of this GGUF file as it is meant. Pull it again with "
+    "--precision int4 (or int8, fp16): that converts the tokenizer too."
+)
 _TRIAL_MEMORY_FACTOR = 1.5
 _ENGLISH = (
     "The sun rises in the east and sets in the west. Water boils at one hundred degrees, and "
@@ -59,7 +64,10 @@ def check(parent: Parent) -> dict[str, Any]:
         facts, precision = file.facts(), file.quantisation()
     else:
         facts, precision = _check_folder(path), read_precision(path / MODEL_XML)
-    reference = _gguf_reference(file) if file else _folder_reference(made_with, path, facts)
+    if file is not None:
+        reference = _gguf_reference(file, converted=made_with != path)
+    else:
+        reference = _folder_reference(made_with, path, facts)
     parent.report("check", message="tokenizer")
     serving = _serving_tokenizer(name, path)
     texts = check_encoding(name, serving, reference)
@@ -98,10 +106,11 @@ def _check_folder(folder: Path) -> Facts:
     return read_facts(folder)
 
 
-def _gguf_reference(file: GgufFile) -> Reference:
+def _gguf_reference(file: GgufFile, *, converted: bool) -> Reference:
     eos = file.get("tokenizer.ggml.eos_token_id")
     ends = frozenset() if eos is None else frozenset({int(eos)})
-    return Reference(build_tokenizer(file), file.facts().vocab_size, ends)
+    reference = Reference(build_tokenizer(file), file.facts().vocab_size, ends)
+    return reference if converted else replace(reference, remedy=_CONVERT)
 
 
 def _folder_reference(source: Path, model: Path, facts: Facts) -> Reference:

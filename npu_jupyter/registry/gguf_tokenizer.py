@@ -17,7 +17,6 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from npu_jupyter.errors import InvalidModel
 from npu_jupyter.registry.gguf_file import GgufFile
 
-_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -29,15 +28,16 @@ _QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 class _Split:
     """How text is cut before merging."""
 
-    pattern: str
+    pattern: str | None = None
+    """None is GPT-2's, which the byte level brings."""
     single_digits: bool = False
     ignore_merges: bool = False
     """Whether a piece that is in the vocabulary is taken whole."""
 
 
 _SPLITS = {
-    "gpt-2": _Split(_GPT2),
-    "smollm": _Split(_GPT2, single_digits=True),
+    "gpt-2": _Split(),
+    "smollm": _Split(single_digits=True),
     "llama-bpe": _Split(_LLAMA3, ignore_merges=True),
     "qwen2": _Split(_QWEN2),
 }
@@ -76,14 +76,7 @@ def build_tokenizer(file: GgufFile) -> Tokenizer:
             f"{file.path.name} carries a damaged tokenizer: {error}. Fetch it again."
         ) from error
     tokenizer = Tokenizer(bpe)
-    digits = [pre_tokenizers.Digits(individual_digits=True)] if split.single_digits else []
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            *digits,
-            pre_tokenizers.Split(Regex(split.pattern), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    tokenizer.pre_tokenizer = _pre_tokenizer(split)
     tokenizer.decoder = decoders.ByteLevel()
     _add_tokens(tokenizer, tokens, file.get("tokenizer.ggml.token_type", []))
     if file.get("tokenizer.ggml.add_bos_token", False):
@@ -92,6 +85,18 @@ def build_tokenizer(file: GgufFile) -> Tokenizer:
             single=f"{tokens[bos]} $A", special_tokens=[(tokens[bos], bos)]
         )
     return tokenizer
+
+
+def _pre_tokenizer(split: _Split) -> pre_tokenizers.PreTokenizer:
+    # These very steps, as the original tokenizers have them: OpenVINO knows the pairs by sight,
+    # and computes others of the same meaning differently.
+    steps = []
+    if split.single_digits:
+        steps.append(pre_tokenizers.Digits(individual_digits=True))
+    if split.pattern is not None:
+        steps.append(pre_tokenizers.Split(Regex(split.pattern), behavior="isolated"))
+    steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=split.pattern is None))
+    return pre_tokenizers.Sequence(steps)
 
 
 def save_tokenizer(file: GgufFile, folder: Path) -> None:

@@ -16,13 +16,18 @@ _QUANTISATION = re.compile(
 _NAMELESS = {"model", "ggml-model", "gguf", "main", "weights", "openvino", "onnx", "snapshot"}
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a model can have this name."""
+    return (
+        len(text) <= NAME_MAX_LENGTH
+        and _NAME.fullmatch(text) is not None
+        and all(part not in {"", ".", ".."} for part in text.split("/"))
+    )
+
+
 def check_name(name: str) -> str:
     """Return `name`, or raise `InvalidRequest` that says what is allowed."""
-    if (
-        len(name) > NAME_MAX_LENGTH
-        or not _NAME.fullmatch(name)
-        or any(part in {"", ".", ".."} for part in name.split("/"))
-    ):
+    if not is_name(name):
         raise InvalidRequest(
             f"{name[:NAME_MAX_LENGTH]!r} cannot be a model's name: letters, digits and . _ - / : @ "
             f"are allowed, {NAME_MAX_LENGTH} at most, beginning with a letter or digit, "

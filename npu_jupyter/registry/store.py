@@ -17,6 +17,7 @@ from traitlets.config import LoggingConfigurable
 
 from npu_jupyter.errors import Conflict, ModelNotFound
 from npu_jupyter.registry.key_store import KeyStore
+from npu_jupyter.registry.names import NAME_MAX_LENGTH, is_name
 from npu_jupyter.registry.records import ModelFormat, ModelRecord, ModelType, PullProgress
 
 # sqlalchemy and alembic take 0.3 s to import: not before somebody asks for a model.
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from npu_jupyter.registry.tables import Model
 
 _NEAR_NAMES = 3
+_MAX_ID = 2**31 - 1
 
 
 def _say_nothing(_progress: PullProgress) -> None:
@@ -186,6 +188,7 @@ class Registry(KeyStore, LoggingConfigurable):
         from npu_jupyter.registry.incoming import registry_lock, trash
         from npu_jupyter.registry.tables import Model
 
+        self._open()  # takes the same lock
         with registry_lock(self._root), self._session() as session, session.begin():
             row = self._row(session, name)
             if row is None:
@@ -199,15 +202,18 @@ class Registry(KeyStore, LoggingConfigurable):
             doomed = trash(self._root)
             if place is not None and place.exists():
                 self._retire(name, place, doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        for leftover in (doomed, self._root / "compiled" / str(row.id)):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     # How long loading takes
 
     def record_load(self, model_id: int, device: str, stage_seconds: dict[str, float]) -> None:
         """Remember how long each stage of a load took, for the next estimate."""
-        from npu_jupyter.registry.tables import LoadTime
+        from npu_jupyter.registry.tables import LoadTime, Model
 
         with self._session() as session, session.begin():
+            if session.get(Model, model_id) is None:
+                return  # removed while it was loaded
             for stage, seconds in stage_seconds.items():
                 session.merge(
                     LoadTime(model_id=model_id, device=device, stage=stage, seconds=seconds)
@@ -276,7 +282,10 @@ class Registry(KeyStore, LoggingConfigurable):
         from npu_jupyter.registry.tables import Model
 
         if isinstance(name_or_id, int):
-            return session.get(Model, name_or_id)
+            return session.get(Model, name_or_id) if 0 < name_or_id <= _MAX_ID else None
+        # What no model can be named need not be asked for, and may be nothing for a database.
+        if not is_name(name_or_id):
+            return None
         return session.scalars(select(Model).where(Model.name == name_or_id)).one_or_none()
 
     def _record(self, row: Model) -> ModelRecord:
@@ -319,12 +328,13 @@ class Registry(KeyStore, LoggingConfigurable):
             raise Conflict(f"{name} is in use. Unload it first, then remove it.") from error
 
     def _not_found(self, name_or_id: str | int) -> ModelNotFound:
+        wanted = str(name_or_id)[:NAME_MAX_LENGTH]
         names = [record.name for record in self.models()]
-        near = difflib.get_close_matches(str(name_or_id), names, _NEAR_NAMES)
+        near = difflib.get_close_matches(wanted, names, _NEAR_NAMES)
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
         known = f"{len(names)} are registered; " if names else "None is registered yet; "
         return ModelNotFound(
-            f"There is no model {name_or_id!r}. {hint}{known}list them with `jupyter npu models`, "
+            f"There is no model {wanted!r}. {hint}{known}list them with `jupyter npu models`, "
             "add one with `jupyter npu pull SOURCE`.",
             param="model",
         )

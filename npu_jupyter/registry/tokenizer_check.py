@@ -86,6 +86,7 @@ class Reference:
     """What may end an answer; empty if the files do not say."""
     clean_up: bool = False
     """Whether decoding joins punctuation to the word before it."""
+    remedy: str = "Pull it from its original repository, or convert it again."
 
 
 def check_encoding(name: str, serving: Any, reference: Reference) -> int:
@@ -98,8 +99,7 @@ def check_encoding(name: str, serving: Any, reference: Reference) -> int:
             if got != expected:
                 raise InvalidModel(
                     f"Model {name} has a wrong tokenizer: {text!r} becomes {_short(got)}, "
-                    f"where the model was made with {_short(expected)}. Pull it from its "
-                    "original repository, or convert it again."
+                    f"where the model was made with {_short(expected)}. {reference.remedy}"
                 )
     return len(texts)
 
@@ -117,8 +117,7 @@ def check_decoding(name: str, serving: Any, reference: Reference) -> None:
         if got != expected:
             raise InvalidModel(
                 f"Model {name} has a wrong tokenizer: {_short(ids)} becomes {got!r}, where the "
-                f"model was made with {expected!r}. Pull it from its original repository, or "
-                "convert it again."
+                f"model was made with {expected!r}. {reference.remedy}"
             )
         if text in _PLAIN and "".join(_clean(expected).split()) != "".join(_clean(text).split()):
             raise InvalidModel(
