@@ -1,0 +1,64 @@
+"""Streams that wait or break, on a handler that runs what a test gives it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from serving import EMBEDDER, LLM, Server
+
+
+def test_what_a_stream_waits_for_is_told_in_comments(server: Server) -> None:
+    """The model has to be loaded first, which is told once the headers are out."""
+    hello = [{"role": "user", "content": "Hi"}]
+    body = {"model": LLM, "messages": hello, "stream": True, "max_tokens": 2}
+    with server.http() as http:
+        http.post("/v1/models/unload", json={"name": LLM, "force": True})
+        reply = http.post("/v1/chat/completions", json=body)
+    lines = reply.text.split("\n\n")
+    assert reply.status_code == 200
+    assert lines[-2:] == ["data: [DONE]", ""]
+    comments = [line for line in lines if line.startswith(":")]
+    assert all(line.startswith((": loading ", ": queued ", ": running on ")) for line in comments)
+
+
+def test_a_failure_in_mid_stream_is_an_event(server: Server) -> None:
+    body: Any = {
+        "model": LLM,
+        "messages": [{"role": "user", "content": "Count to a million."}],
+        "stream": True,
+        "max_tokens": 4000,
+        "ignore_eos": True,
+    }
+    with server.http() as http, http.stream("POST", "/v1/chat/completions", json=body) as reply:
+        frames = reply.iter_lines()
+        while '"content":""' not in next(frames):
+            pass
+        unload = {"name": LLM, "force": True}
+        with server.http() as other:
+            other.post("/v1/models/unload", json=unload).raise_for_status()
+        rest = [line for line in frames if line.startswith("data: ")]
+    last = json.loads(rest[-1].removeprefix("data: "))
+    assert set(last) == {"error"}
+    assert last["error"]["code"] == "model_unloaded"
+    assert set(last["error"]) == {"message", "type", "param", "code"}
+
+
+def test_events_of_the_engine_are_streamed(server: Server) -> None:
+    with (
+        server.http() as http,
+        server.http() as other,
+        http.stream("GET", "/api/npu/events") as reply,
+    ):
+        lines = reply.iter_lines()
+        assert next(lines).startswith(":")
+        other.post("/v1/models/load", json={"name": EMBEDDER})
+        other.post("/v1/models/unload", json={"name": EMBEDDER})
+        seen = []
+        while not seen or seen[-1]["event"] != "model.unloaded":
+            line = next(lines)
+            if line.startswith("data: "):
+                seen.append(json.loads(line.removeprefix("data: ")))
+    assert [event["id"] for event in seen] == sorted(event["id"] for event in seen)
+    assert {"model.loading", "model.loaded", "model.unloaded"} >= {e["event"] for e in seen}
+    assert {event["model"] for event in seen} == {EMBEDDER}
