@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from jupyter_core.application import JupyterApp
-
-from npu_jupyter._version import __version__
+from npu_jupyter.cli.command import Command
 from npu_jupyter.engine.devices import Device, discover
+from npu_jupyter.registry.store import Registry
 
 _MIB = 2**20
 
 
-class DevicesApp(JupyterApp):
+class DevicesApp(Command):
     """List the devices that models can run on, with advice for those that cannot be used."""
 
     name = "jupyter-npu-devices"
-    version = __version__
     description = __doc__ or ""
 
-    def start(self) -> None:
+    def run(self, registry: Registry) -> None:  # noqa: ARG002 - devices are no models
         """Print a line for each device."""
-        super().start()
         devices = discover()
         for device in devices:
             print(_line(device))

