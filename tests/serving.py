@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,12 @@ class Server:
 
 @contextmanager
 def serve(
-    command: list[str], path: str, token: str, data_dir: Path, home: Path
+    command: list[str],
+    path: str,
+    token: str,
+    data_dir: Path,
+    home: Path,
+    variables: Mapping[str, str] = {},
 ) -> Iterator[Server]:
     """Run a server with files of its own until the tests that need it are done."""
     with socket.socket() as probe:
@@ -75,6 +80,7 @@ def serve(
         "JUPYTER_TOKEN": token,
         "NPU_JUPYTER_DATA": str(data_dir),
         "PYTHONPATH": str(ROOT),
+        **variables,
     }
     if not token:
         del environment["JUPYTER_TOKEN"]
