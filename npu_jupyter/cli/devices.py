@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from npu_jupyter.cli.command import Command
+from npu_jupyter.cli.command import NpuCommand
 from npu_jupyter.engine.devices import Device, discover
 from npu_jupyter.registry.store import Registry
 
 _MIB = 2**20
 
 
-class DevicesApp(Command):
+class DevicesApp(NpuCommand):
     """List the devices that models can run on, with advice for those that cannot be used."""
 
     name = "jupyter-npu-devices"

@@ -7,12 +7,12 @@ import time
 
 from traitlets import Int, List, Unicode
 
-from npu_jupyter.cli.command import Command
+from npu_jupyter.cli.command import NpuCommand
 from npu_jupyter.keys import SCOPES, KeyRing
 from npu_jupyter.registry.store import Registry
 
 
-class KeysApp(Command):
+class KeysApp(NpuCommand):
     """List API keys; make one with --create NAME, end one with --revoke ID.
 
     A key opens /v1 and /api/finetune and nothing else of a Jupyter Server.

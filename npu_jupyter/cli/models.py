@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from npu_jupyter.cli.command import Command
+from npu_jupyter.cli.command import NpuCommand
 from npu_jupyter.registry.records import ModelRecord
 from npu_jupyter.registry.store import Registry
 
@@ -10,7 +10,7 @@ _HEADINGS = ("ID", "NAME", "TYPE", "FORMAT", "PRECISION", "SIZE", "CONTEXT", "SO
 _MB = 1e6
 
 
-class ModelsApp(Command):
+class ModelsApp(NpuCommand):
     """List the registered models."""
 
     name = "jupyter-npu-models"

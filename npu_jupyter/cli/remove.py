@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from npu_jupyter.cli.command import Command
+from npu_jupyter.cli.command import NpuCommand
 from npu_jupyter.registry.store import Registry
 
 
-class RemoveApp(Command):
+class RemoveApp(NpuCommand):
     """Remove models by name, with the files that were taken in for them.
 
     A model that was registered in place keeps its files.
