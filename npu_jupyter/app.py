@@ -13,8 +13,12 @@ from traitlets import Bool, Enum, Int, List, Unicode, default
 from npu_jupyter import api, environment, v1
 from npu_jupyter._version import __version__
 from npu_jupyter.api.pulls import Pulls
+from npu_jupyter.cli.demo import DemoApp
 from npu_jupyter.cli.devices import DevicesApp
 from npu_jupyter.cli.keys import KeysApp
+from npu_jupyter.cli.models import ModelsApp
+from npu_jupyter.cli.pull import PullApp
+from npu_jupyter.cli.remove import RemoveApp
 from npu_jupyter.engine.engine import Engine
 from npu_jupyter.engine.pool import ModelPool
 from npu_jupyter.keys import KeyRing
@@ -41,7 +45,7 @@ class NpuApp(ExtensionApp):
             command,
             (command.__doc__ or "").splitlines()[0],
         )
-        for command in (DevicesApp, KeysApp)
+        for command in (PullApp, ModelsApp, RemoveApp, DevicesApp, KeysApp, DemoApp)
     }
     aliases = {"port": "ServerApp.port", "ip": "ServerApp.ip", "data-dir": "Registry.data_dir"}
 
