@@ -93,7 +93,7 @@ def discover() -> list[Device]:
             command, capture_output=True, check=True, timeout=_PROBE_TIMEOUT_S
         ).stdout
         found = [Device(**entry) for entry in json.loads(output.splitlines()[-1])]
-    except (subprocess.SubprocessError, ValueError, IndexError):
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         found = []
     seen = {kind(device.name) for device in found}
     missing = [_unusable(spec) for spec in SPECS.values() if spec.name not in seen]
@@ -123,7 +123,10 @@ class Devices:
         """List the devices, those that cannot be used too."""
         if self._found is None:
             self._found = asyncio.create_task(asyncio.to_thread(discover))
-        return await asyncio.shield(self._found)
+        devices = await asyncio.shield(self._found)
+        if not any(device.available for device in devices):
+            self._found = None  # there always is a CPU: the look failed, so look again
+        return devices
 
     async def candidates(self, record: ModelRecord, requested: str | None) -> list[Device]:
         """Give the devices to try for a model, best first.
@@ -145,7 +148,8 @@ class Devices:
 def _requested(name: str, devices: list[Device], record: ModelRecord) -> Device:
     """Find the device that was asked for, or say why it cannot be had."""
     for device in devices:
-        if name in (device.name, f"{kind(device.name)}.0"):
+        # OpenVINO calls a lone GPU "GPU", the first of several "GPU.0"; people say either.
+        if name in (device.name, kind(device.name), f"{kind(device.name)}.0"):
             if not device.available:
                 raise DeviceUnavailable(str(device.advice), param="device")
             reason = _unfit(device, record)

@@ -70,7 +70,8 @@ class Lane:
         self.limits = limits
         self._waiting: OrderedDict[str, deque[Ticket]] = OrderedDict()
         self._running: set[Ticket] = set()
-        self._closed: NpuError | None = None
+        self.closed: NpuError | None = None
+        """Why nobody is let in any more."""
         self._mean_duration_s = 5.0
         self._drained = asyncio.Event()
         self._drained.set()
@@ -93,8 +94,8 @@ class Lane:
             EngineBusy: when the line is full.
             NpuError: with which the lane was closed.
         """
-        if self._closed:
-            raise self._closed
+        if self.closed:
+            raise self.closed
         self._check_room(caller)
         ticket = Ticket(caller, min(weight, self.limits.max_running), self)
         self._waiting.setdefault(caller, deque()).append(ticket)
@@ -155,7 +156,7 @@ class Lane:
 
     def close(self, error: NpuError) -> None:
         """Turn everyone in line away with `error`, and all who come after."""
-        self._closed = error
+        self.closed = error
         for line in self._waiting.values():
             for ticket in line:
                 if not ticket.admitted.done():

@@ -125,17 +125,19 @@ class ModelPool(LoggingConfigurable):
             NpuError: when it cannot be loaded.
         """
         record = await asyncio.to_thread(self.registry.get, name)
-        live = self._live.get(record.name)
-        if live and device and not _same_device(live.info.device, device):
+        while True:
+            already_loaded = record.name in self._live
+            async for progress in self.until_loaded(record, device):
+                yield progress
+            live = self._live[record.name]
+            if not device or _same_device(live.info.device, device):
+                break
             await self.devices.candidates(record, device)  # refuse before anything is unloaded
-            await self.unload(record.name)
-        already_loaded = record.name in self._live
-        async for progress in self.until_loaded(record, device):
-            yield progress
-        live = self._live[record.name]
+            if self._live.get(record.name) is live:
+                await self._unload(live, ModelStatus.REGISTERED)
         if pin is not None:
             live.pinned = pin
-        if keep_alive_s is not None:
+        if keep_alive_s not in (None, live.keep_alive_s):
             live.keep_alive_s = keep_alive_s
             self._spawn(self._expire(live))
         yield live.describe(already_loaded=already_loaded)
@@ -154,7 +156,9 @@ class ModelPool(LoggingConfigurable):
             if load.task.cancelled():
                 message = f"{record.name} was unloaded while it was loading. Send it again."
                 raise errors.ModelUnloaded(message)
-            load.task.result()
+            live = load.task.result()
+            if isinstance(live.lane.closed, errors.WorkerDied):
+                raise live.lane.closed  # loading it again and again would not end
 
     def _start_load(self, record: ModelRecord, device: str | None) -> LoadInProgress:
         load = LoadInProgress(record, self._publish_stage)
@@ -321,10 +325,15 @@ class ModelPool(LoggingConfigurable):
         # From here on a new request starts a new load beside the worker that is leaving.
         self._forget(live, state)
         self._leaving.add(live)
-        await live.lane.drain(0 if force else self.unload_grace_s)
+        # Shielded: who does not wait for the end must not leave a worker behind.
+        await asyncio.shield(self._spawn(self._end(live, 0 if force else self.unload_grace_s)))
+
+    async def _end(self, live: LiveModel, grace_s: float) -> None:
+        """Let the requests of a forgotten model finish, and end its worker."""
+        await live.lane.drain(grace_s)
         await live.runner.stop()
         self._leaving.discard(live)
-        self._events.publish("model.unloaded", model=name)
+        self._events.publish("model.unloaded", model=live.record.name)
 
     def _forget(self, live: LiveModel, state: ModelStatus) -> None:
         if self._live.get(live.record.name) is live:
@@ -389,10 +398,11 @@ class ModelPool(LoggingConfigurable):
         self._live.clear()
         await asyncio.gather(*(live.runner.stop() for live in lives))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _same_device(loaded: str, asked: str) -> bool:

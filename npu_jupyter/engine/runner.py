@@ -48,10 +48,14 @@ class Inbox:
     def __init__(self) -> None:
         """Start empty."""
         self._outputs: list[Output] = []
+        self._ended = False
         self._arrived = asyncio.Event()
 
     def put(self, output: Output) -> None:
-        """Add `output` and wake the reader."""
+        """Add `output` and wake the reader; what comes after an end is not told."""
+        if self._ended:
+            return
+        self._ended = isinstance(output, Finished | Failed | Embedded)
         self._outputs.append(output)
         self._arrived.set()
 
