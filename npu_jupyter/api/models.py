@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from pydantic import Field
@@ -23,7 +23,7 @@ class PullBody(Body):
 
     source: Annotated[str, Field(min_length=1, max_length=_MAX_SOURCE_LENGTH)]
     name: ModelName | None = None
-    precision: Annotated[str, Field(min_length=1, max_length=32)] | None = None
+    precision: Literal["int4", "int8", "fp16"] | None = None
 
 
 class ModelsHandler(NpuHandler):

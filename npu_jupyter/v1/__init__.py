@@ -7,7 +7,7 @@ from npu_jupyter.handler import NpuHandler
 
 def routes() -> list[tuple[str, type[NpuHandler]]]:
     """Give the addresses of the API, in the order in which they are tried."""
-    from npu_jupyter.v1 import chat, completions, embeddings, health, models
+    from npu_jupyter.v1 import chat, completions, embeddings, health, models, unknown
 
     return [
         (r"/v1/models", models.ModelsHandler),
@@ -19,4 +19,5 @@ def routes() -> list[tuple[str, type[NpuHandler]]]:
         (r"/v1/completions", completions.CompletionHandler),
         (r"/v1/embeddings", embeddings.EmbeddingHandler),
         (r"/health", health.HealthHandler),
+        (r"/v1(?:/.*)?", unknown.UnknownHandler),
     ]

@@ -127,5 +127,15 @@ def test_a_method_that_an_address_does_not_have(server: Server) -> None:
     assert set(reply.json()["error"]) == ENVELOPE
 
 
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/responses", "/v1/chat", "/v1/models/"])
+@pytest.mark.parametrize("verb", ["GET", "POST", "DELETE"])
+def test_addresses_that_are_not_served(server: Server, verb: str, path: str) -> None:
+    with server.http() as http, server.http(Accept="*/*") as anyone:
+        reply = http.request(verb, path)
+        assert anyone.request(verb, path).status_code == 401
+    assert reply.status_code == 404
+    assert set(reply.json()["error"]) == ENVELOPE
+
+
 def test_the_log_has_no_traceback_of_any_of_this(server: Server) -> None:
     assert "Traceback" not in server.log.read_text("utf-8")

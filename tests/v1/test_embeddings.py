@@ -128,3 +128,11 @@ def test_a_row_is_shortened_and_has_length_one() -> None:
     row = struct.pack("<4f", 3, 4, 5, 6)
     assert struct.unpack("<2f", embeddings._shortened(row, 2)) == pytest.approx((0.6, 0.8))
     assert struct.unpack("<2f", embeddings._shortened(bytes(16), 2)) == (0, 0)
+
+
+def test_a_text_longer_than_the_context_is_refused_not_cut(server: Server) -> None:
+    for text in ("word " * 300, "word " * 20_000):
+        with pytest.raises(BadRequestError, match=r"\d+ tokens.* 256") as refused:
+            sdk(server).embeddings.create(model=EMBEDDER, input=["short", text])
+        assert refused.value.code == "context_length_exceeded"
+        assert refused.value.param == "input.1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from serving import EMBEDDER, LLM, Server
 
 
@@ -62,3 +63,10 @@ def test_events_of_the_engine_are_streamed(server: Server) -> None:
     assert [event["id"] for event in seen] == sorted(event["id"] for event in seen)
     assert {"model.loading", "model.loaded", "model.unloaded"} >= {e["event"] for e in seen}
     assert {event["model"] for event in seen} == {EMBEDDER}
+
+
+@pytest.mark.slow
+def test_a_silent_stream_is_kept_alive(server: Server) -> None:
+    with server.http() as http, http.stream("GET", "/api/npu/events") as reply:
+        comments = [line for line, _ in zip(reply.iter_lines(), range(3), strict=False) if line]
+    assert comments == [": waiting", ": waiting"]
