@@ -42,8 +42,13 @@ _ENGLISH = (
     "The sun rises in the east and sets in the west. Water boils at one hundred degrees, and "
     "ice is frozen water. Most people sleep at night and work during the day."
 )
-_ALIKE = ("A man is eating his lunch.", "Someone is having a meal.")
-_UNLIKE = "The central bank raised interest rates again."
+_PARAPHRASES = (
+    ("A man is eating his lunch.", "Somebody enjoys a meal."),
+    ("The physician treats sick people.", "Doctors help patients get well."),
+    ("It rained heavily all night.", "There was a big storm until morning."),
+    ("She bought an expensive car.", "Her new vehicle cost a lot of money."),
+)
+"""Two sentences each of one meaning that share no telling word."""
 
 
 def check(parent: Parent) -> dict[str, Any]:
@@ -132,8 +137,19 @@ def _folder_reference(source: Path, model: Path, facts: Facts) -> Reference:
         tokenizer,
         facts.vocab_size,
         _eos_ids(model),
+        _vocabulary(source),
         config.get("clean_up_tokenization_spaces") is True,
     )
+
+
+def _vocabulary(folder: Path) -> dict[str, int]:
+    """Read the vocabulary file that older tokenizers keep beside tokenizer.json."""
+    words, ids = folder / "vocab.txt", folder / "vocab.json"
+    if words.is_file():
+        text = words.read_text(encoding="utf-8", errors="replace").removesuffix("\n")
+        return {word: index for index, word in enumerate(text.split("\n"))}
+    vocabulary: dict[str, int] = read_json(ids) if ids.is_file() else {}
+    return vocabulary
 
 
 def _eos_ids(folder: Path) -> frozenset[int]:
@@ -195,7 +211,7 @@ def _try_language_model(name: str, path: Path, serving: Any, reference: Referenc
 
 
 def _try_embedder(name: str, folder: Path) -> None:
-    """See that two sentences of one meaning are nearer to each other than to a third."""
+    """See that sentences of one meaning lie next to each other."""
     import numpy as np
     import openvino_genai as genai
 
@@ -210,13 +226,17 @@ def _try_embedder(name: str, folder: Path) -> None:
         config.pooling_type = kinds.LAST_TOKEN
     config.normalize = True
     pipeline = genai.TextEmbeddingPipeline(folder, "CPU", config)
-    first, second, other = pipeline.embed_documents([*_ALIKE, _UNLIKE])
-    alike, unlike = float(np.dot(first, second)), float(np.dot(first, other))
-    if not alike > unlike:
+    sentences = [sentence for pair in _PARAPHRASES for sentence in pair]
+    vectors = np.array(pipeline.embed_documents(sentences))
+    likeness = vectors @ vectors.T
+    np.fill_diagonal(likeness, -np.inf)
+    # Partners stand side by side: 0 and 1, 2 and 3, …
+    found = int((likeness.argmax(axis=1) == np.arange(len(sentences)) ^ 1).sum())
+    if not np.isfinite(vectors).all() or 2 * found < len(sentences):
         raise InvalidModel(
-            f"{name} finds {_ALIKE[0]!r} no nearer to {_ALIKE[1]!r} ({alike:.2f}) than to "
-            f"{_UNLIKE!r} ({unlike:.2f}): its weights are damaged, or its tokenizer is another "
-            "model's. Pull it from its original repository."
+            f"{name} finds the paraphrase of {found} in {len(sentences)} plain English sentences: "
+            "its weights are damaged, or its tokenizer is another model's. Pull it from its "
+            "original repository."
         )
 
 

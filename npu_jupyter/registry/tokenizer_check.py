@@ -5,7 +5,7 @@ A wrong tokenizer raises no error: the model loads, and answers badly. Runs in a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -73,6 +73,8 @@ _CLEAN_UP = (
 
 
 _SHOWN_IDS = 12
+_MIN_VOCABULARY = 0.75
+"""Of the model's rows, which are often padded; much less is another model's tokenizer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Reference:
     """Rows of the model's vocabulary."""
     eos_ids: frozenset[int] = frozenset()
     """What may end an answer; empty if the files do not say."""
+    vocabulary: dict[str, int] = field(default_factory=dict)
+    """Ids of tokens as a vocabulary file next to tokenizer.json has them."""
     clean_up: bool = False
     """Whether decoding joins punctuation to the word before it."""
     remedy: str = "Pull it from its original repository, or convert it again."
@@ -127,10 +131,21 @@ def check_decoding(name: str, serving: Any, reference: Reference) -> None:
 
 
 def check_vocabulary(name: str, reference: Reference) -> None:
-    """Compare the tokenizer's size with the model's, where padding up to a third is usual."""
+    """Compare the tokenizer's vocabulary with what the model's other files say of it."""
+    for token, index in reference.vocabulary.items():
+        got = reference.tokenizer.token_to_id(token)
+        if got != index:
+            raise InvalidModel(
+                f"Model {name} has a wrong tokenizer: token {token!r} is {got} in tokenizer.json "
+                f"and {index} in the vocabulary beside it. Use the files of this very model."
+            )
+    _check_size(name, reference)
+
+
+def _check_size(name: str, reference: Reference) -> None:
     size = reference.tokenizer.get_vocab_size(with_added_tokens=True)
     rows = reference.vocab_size
-    if rows is not None and not 0.75 * rows <= size <= rows:
+    if rows is not None and not _MIN_VOCABULARY * rows <= size <= rows:
         raise InvalidModel(
             f"Model {name} has a wrong tokenizer: it knows {size} tokens and the model {rows}. "
             "Use the tokenizer files of this very model."
