@@ -12,6 +12,7 @@ from npu_jupyter.registry.records import ModelFormat, ModelRecord
 
 _MIB = 2**20
 _DEFAULT_BUDGET = 0.8
+_RETRY_AFTER_S = 10
 _PROCESS_BYTES = 300 * _MIB  # a worker with the engine imported and no model
 _WEIGHTS_FACTOR = {
     ModelFormat.OPENVINO: 1.3,  # the weights, and what compiling keeps of them
@@ -35,10 +36,10 @@ def free_bytes(live: Collection[LiveModel], budget_mib: int) -> int:
     return min(budget - used, int(machine.available))
 
 
-def choose_victim(live: Collection[LiveModel]) -> LiveModel | None:
-    """Pick the model that was idle longest; never one that is busy or pinned."""
+def evictable(live: Collection[LiveModel]) -> list[LiveModel]:
+    """List the models that may go, longest idle first; never one that is busy or pinned."""
     idle = [model for model in live if not model.busy and not model.pinned]
-    return max(idle, key=lambda model: model.idle_s, default=None)
+    return sorted(idle, key=lambda model: model.idle_s, reverse=True)
 
 
 def too_large(
@@ -48,9 +49,12 @@ def too_large(
     message = (
         f"{record.name} needs about {need // _MIB} MiB and {max(free, 0) // _MIB} MiB are free."
     )
-    if live:
-        names = ", ".join(model.record.name for model in live)
+    in_use = [model for model in live if model.busy or model.pinned]
+    if in_use:
+        names = ", ".join(model.record.name for model in in_use)
         message += f" In use or pinned: {names}. Try again when they are idle, or unload one."
     else:
-        message += " Use a smaller model or precision, or raise Engine.memory_budget_mib."
-    return InsufficientMemory(message, retry_after_s=10 if live else None)
+        message += " Use a smaller model or precision, or raise ModelPool.memory_budget_mib."
+    error = InsufficientMemory(message, retry_after_s=_RETRY_AFTER_S if in_use else None)
+    error.retryable = bool(in_use)
+    return error

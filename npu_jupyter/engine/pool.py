@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from npu_jupyter.registry.store import Registry
 
 _PROGRESS_INTERVAL_S = 0.5
+_FIRST_USE_S = 0.1
+"""What those who waited for a load get to begin, before its model counts as idle."""
 
 
 class ModelPool(LoggingConfigurable):
@@ -289,12 +291,23 @@ class ModelPool(LoggingConfigurable):
         record = load.record
         need = memory.estimate_bytes(record)
         while need > (free := self._free_bytes()):
-            victim = memory.choose_victim(self._live.values())
-            if victim is None:
-                raise memory.too_large(record, need, free, self._live.values())
-            self.log.info("Unloading %s to make room for %s.", victim.record.name, record.name)
-            await self._unload(victim, ModelStatus.SLEEPING)
+            victims = memory.evictable(self._live.values())
+            if need > free + sum(victim.memory_bytes for victim in victims):
+                if not await self._other_load_ended():
+                    raise memory.too_large(record, need, free, self._live.values())
+                continue
+            self.log.info("Unloading %s to make room for %s.", victims[0].record.name, record.name)
+            await self._unload(victims[0], ModelStatus.SLEEPING)
         load.reserved_bytes = need
+
+    async def _other_load_ended(self) -> bool:
+        """Wait for a load that has its room already; False when there is none."""
+        others = [load.task for load in self._loads.values() if load.reserved_bytes]
+        if not others:
+            return False
+        await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(_FIRST_USE_S)
+        return True
 
     def _free_bytes(self) -> int:
         """Measure what is left, without what loads under way will take."""

@@ -232,7 +232,9 @@ class Runner:
         if self._process is None:
             return
         self._send(Exit())
-        if not await self._wait_exited(_EXIT_GRACE_S):
+        # A load that was given up listens to nobody until it is done.
+        grace_s = 0 if self._ready.cancelled() else _EXIT_GRACE_S
+        if not await self._wait_exited(grace_s):
             self._process.kill()
             await self._exited.wait()
 
