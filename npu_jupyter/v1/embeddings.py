@@ -107,8 +107,9 @@ def _shortened(row: bytes, dimensions: int) -> bytes:
     return _bytes(array("f", [value / norm for value in kept]))
 
 
-def _encoded(row: bytes, *, as_text: bool) -> str | list[float]:
-    return base64.b64encode(row).decode() if as_text else _floats(row).tolist()
+def _encoded(row: bytes, *, as_text: bool) -> msgspec.Raw:
+    vector = base64.b64encode(row).decode() if as_text else _floats(row).tolist()
+    return msgspec.Raw(msgspec.json.encode(vector))
 
 
 def _floats(row: bytes) -> array[float]:

@@ -18,8 +18,6 @@ from npu_jupyter.v1.wire import Choice, Usage, Wire
 class GenerationHandler(NpuHandler):
     """Runs a checked request in the engine and answers in an endpoint's wire."""
 
-    auth_resource = "npu:chat"
-
     async def generate(
         self, body: GenerationBody, request: GenerateRequest, kind: type[Wire], *, logprobs: bool
     ) -> None:

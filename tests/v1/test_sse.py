@@ -1,37 +1,40 @@
-"""Streams that wait or break, on a handler that runs what a test gives it."""
+"""Streams that wait, and streams that break."""
 
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from serving import EMBEDDER, LLM, Server
 
+LONG: Any = {
+    "model": LLM,
+    "messages": [{"role": "user", "content": "Count to a million."}],
+    "stream": True,
+    "max_tokens": 4000,
+    "ignore_eos": True,
+}
 
-def test_what_a_stream_waits_for_is_told_in_comments(server: Server) -> None:
-    """The model has to be loaded first, which is told once the headers are out."""
-    hello = [{"role": "user", "content": "Hi"}]
-    body = {"model": LLM, "messages": hello, "stream": True, "max_tokens": 2}
-    with server.http() as http:
-        http.post("/v1/models/unload", json={"name": LLM, "force": True})
-        reply = http.post("/v1/chat/completions", json=body)
-    lines = reply.text.split("\n\n")
-    assert reply.status_code == 200
-    assert lines[-2:] == ["data: [DONE]", ""]
-    comments = [line for line in lines if line.startswith(":")]
-    assert all(line.startswith((": loading ", ": queued ", ": running on ")) for line in comments)
+
+def test_a_place_in_line_is_told_in_comments(server: Server) -> None:
+    with server.http() as http, ExitStack() as streams:
+        lines = []  # a closed iterator would close its stream
+        for _ in range(4):  # 64 answers are as many as one model writes at once
+            chat = LONG | {"n": 16}
+            running = http.stream("POST", "/v1/chat/completions", json=chat)
+            lines.append(streams.enter_context(running).iter_lines())
+            next(lines[-1])
+        waiting = http.stream("POST", "/v1/chat/completions", json=LONG)
+        reply = streams.enter_context(waiting)
+        assert reply.status_code == 200
+        assert reply.headers["content-type"] == "text/event-stream"
+        assert next(reply.iter_lines()) == ": queued 1/1"
 
 
 def test_a_failure_in_mid_stream_is_an_event(server: Server) -> None:
-    body: Any = {
-        "model": LLM,
-        "messages": [{"role": "user", "content": "Count to a million."}],
-        "stream": True,
-        "max_tokens": 4000,
-        "ignore_eos": True,
-    }
-    with server.http() as http, http.stream("POST", "/v1/chat/completions", json=body) as reply:
+    with server.http() as http, http.stream("POST", "/v1/chat/completions", json=LONG) as reply:
         frames = reply.iter_lines()
         while '"content":""' not in next(frames):
             pass
