@@ -13,20 +13,39 @@ import openvino_genai as genai
 from npu_jupyter.engine.messages import Generate, TokenLogprob
 from npu_jupyter.errors import InvalidRequest
 
-_PROBE = "Hello, world."
+_PROBE = "Hello, world . It 's a probe , isn 't it ?  Yes !"  # what some tokenizers tidy up
 
 
 class ModelTokenizer:
     """Texts and chats to token ids and back."""
 
     def __init__(self, tokenizer: genai.Tokenizer) -> None:
-        """Wrap `tokenizer` and find out whether it decodes rows of different lengths together."""
+        """Wrap `tokenizer` and find out how it decodes."""
         self.tokenizer = tokenizer
         ids = self.encode(_PROBE)
+        self._pieces = self._joinable_pieces(ids)
         alone = [tokenizer.decode(row, skip_special_tokens=True) for row in (ids, ids[:1])]
         together = tokenizer.decode([ids, ids[:1]], skip_special_tokens=True)
         # Shorter rows are padded, and a padding token that is not special would show as text.
         self._decodes_ragged = alone == together
+
+    def _joinable_pieces(self, probe: list[int]) -> dict[int, bytes] | None:
+        """Map tokens to the bytes that each adds to a text; None where that is not all there is.
+
+        It is so for byte-level vocabularies, and joining bytes costs next to nothing, where a
+        call of the engine's detokenizer waits for threads that are busy with the model.
+        """
+        if _text(self.vocabulary, probe) != self.tokenizer.decode(probe, skip_special_tokens=True):
+            return None
+        rows = [[token] for token in range(self.vocabulary_size)]
+        pieces = {}
+        for token, text in enumerate(self.tokenizer.decode(rows, skip_special_tokens=True)):
+            alone = _text(self.vocabulary, [token])
+            if text and text != alone:
+                return None
+            special = bool(alone) and not text
+            pieces[token] = b"" if special else self.vocabulary.get(token, b"")
+        return pieces
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         """Give the token ids of `text`, with the model's special tokens around it if asked."""
@@ -41,7 +60,9 @@ class ModelTokenizer:
         return counts
 
     def decode(self, rows: list[list[int]]) -> list[str]:
-        """Decode each row without its special tokens."""
+        """Decode each row without its special tokens and without half a character at its end."""
+        if self._pieces is not None:
+            return [_text(self._pieces, row) for row in rows]
         if self._decodes_ragged:
             texts: list[str] = self.tokenizer.decode(rows, skip_special_tokens=True)
             return texts
@@ -97,6 +118,11 @@ class ModelTokenizer:
         """Describe a chosen token as OpenAI does."""
         raw = self.vocabulary.get(token, b"")
         return TokenLogprob(raw.decode("utf-8", errors="replace"), list(raw), logprob)
+
+
+def _text(pieces: dict[int, bytes], ids: list[int]) -> str:
+    """Join the bytes of tokens, leaving out what is no whole character."""
+    return b"".join([pieces.get(token, b"") for token in ids]).decode("utf-8", errors="ignore")
 
 
 def tensor(ids: list[int]) -> ov.Tensor:
