@@ -36,6 +36,7 @@ class Server:
     token: str
     log: Path
     data_dir: Path
+    pid: int
 
     def client(self, **options: Any) -> OpenAI:
         """Give OpenAI's own client, which checks every field that we answer."""
@@ -94,7 +95,7 @@ def serve(
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    server = Server(f"http://127.0.0.1:{port}{path}", token, log, data_dir)
+    server = Server(f"http://127.0.0.1:{port}{path}", token, log, data_dir, process.pid)
     try:
         _wait_until_up(server, process)
         yield server
