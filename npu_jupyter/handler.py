@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from functools import cached_property
 from http.client import responses
 from types import TracebackType
@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import msgspec
 from jupyter_server import CallContext
 from jupyter_server.auth.authorizer import Authorizer
-from jupyter_server.auth.decorator import allow_unauthenticated, authorized
+from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.auth.identity import IdentityProvider, PasswordIdentityProvider, User
-from jupyter_server.base.handlers import APIHandler, JupyterHandler
+from jupyter_server.base.handlers import APIHandler
 from jupyter_server.extension.handler import ExtensionHandlerMixin
 from tornado import web
 from tornado.iostream import StreamClosedError
 
 from npu_jupyter import metrics
+from npu_jupyter.access import SCOPE_AUTHORIZER
 from npu_jupyter.engine.stream import Caller
 from npu_jupyter.errors import (
     InvalidApiKey,
@@ -32,6 +33,7 @@ from npu_jupyter.errors import (
     RequestTooLarge,
     UnsupportedMediaType,
 )
+from npu_jupyter.json_object import parse_object
 from npu_jupyter.keys import PREFIX, ApiKey
 
 if TYPE_CHECKING:
@@ -42,60 +44,6 @@ _CLIENT_GONE = 499
 """The status under which proxies log a client that closed before its answer."""
 
 _EXPOSED_HEADERS = "x-request-id, x-npu-device, retry-after"
-
-_SCOPES = {
-    "npu:models": frozenset({"chat", "load", "finetune", "admin"}),
-    "npu:chat": frozenset({"chat"}),
-    "npu:load": frozenset({"load", "admin"}),
-    "npu:finetune": frozenset({"finetune"}),
-    "npu:admin": frozenset({"admin"}),
-}
-"""For each resource the scopes of which an API key needs one."""
-
-
-class _ScopeAuthorizer(Authorizer):
-    """Lets an API key do what its scopes say, on our own resources only."""
-
-    def is_authorized(
-        self,
-        handler: JupyterHandler,
-        user: User,  # noqa: ARG002 - the key speaks for its owner
-        action: str,
-        resource: str,
-    ) -> bool:
-        """Compare the key's scopes with those that open `resource`.
-
-        Raises:
-            PermissionDenied: naming the scopes that the key has and those that it lacks.
-        """
-        key = cast("NpuHandler", handler).api_key
-        wanted = _SCOPES.get(resource, frozenset())
-        if key is not None and key.scopes & wanted:
-            return True
-        has = ", ".join(sorted(key.scopes)) if key is not None else "none"
-        raise PermissionDenied(
-            f"This API key's scopes are {has}; to {action} {resource.removeprefix('npu:')} it "
-            f"needs {' or '.join(sorted(wanted))}. See: jupyter npu keys --help."
-        )
-
-
-_SCOPE_AUTHORIZER = _ScopeAuthorizer()
-
-Method = Callable[..., Awaitable[None] | None]
-"""A handler's method for an HTTP verb."""
-
-
-def allowed(action: str, resource: str) -> Callable[[Method], Method]:
-    """Let only those call a method who are known, and may do `action` on `resource`.
-
-    The order of the two checks matters: who it is comes before what he may do.
-    """
-
-    def decorate(method: Method) -> Method:
-        checked: Method = authorized(action, resource=resource)(method)
-        return web.authenticated(checked)
-
-    return decorate
 
 
 class NpuHandler(ExtensionHandlerMixin, APIHandler):
@@ -173,7 +121,7 @@ class NpuHandler(ExtensionHandlerMixin, APIHandler):
     @property
     def authorizer(self) -> Authorizer:
         """A key's scopes decide for it, the server's own authorizer for users."""
-        return _SCOPE_AUTHORIZER if self.api_key is not None else super().authorizer
+        return SCOPE_AUTHORIZER if self.api_key is not None else super().authorizer
 
     @property
     def caller(self) -> Caller:
@@ -265,7 +213,7 @@ class NpuHandler(ExtensionHandlerMixin, APIHandler):
                 f"The body has {len(self.request.body):,} bytes; this server takes {limit:,}. "
                 "Send less, or raise NpuApp.max_body_bytes."
             )
-        return _parse_object(self.request.body)
+        return parse_object(self.request.body)
 
     # What is answered
 
@@ -310,7 +258,7 @@ class NpuHandler(ExtensionHandlerMixin, APIHandler):
         """Log a foreseen failure as a line, anything else with its traceback."""
         if isinstance(value, NpuError):
             log = self.log.warning if value.status >= NpuError.status else self.log.info
-            log("%s %s: %s", self.request_id, value.status, value.message)
+            log("%s %s: %r", self.request_id, value.status, value.message)
         elif isinstance(value, web.HTTPError):
             self.log.info("%s %s", self.request_id, value)
         else:
@@ -346,20 +294,6 @@ class NpuHandler(ExtensionHandlerMixin, APIHandler):
         self._client_gone = True
         if self._work is not None:
             self._work.cancel()
-
-
-def _parse_object(body: bytes) -> dict[str, Any]:
-    try:
-        value = msgspec.json.decode(body)
-    except RecursionError:
-        raise InvalidRequest("The body is nested too deep.") from None
-    except UnicodeDecodeError:
-        raise InvalidRequest("The body is not UTF-8.") from None
-    except msgspec.MsgspecError as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise InvalidRequest('The body must be a JSON object, such as {"model": …}')
-    return value
 
 
 def _from_http_error(error: web.HTTPError) -> NpuError:

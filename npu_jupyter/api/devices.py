@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 import msgspec
 
-from npu_jupyter.handler import NpuHandler, allowed
+from npu_jupyter.access import allowed
+from npu_jupyter.handler import NpuHandler
 
 
 class DevicesHandler(NpuHandler):

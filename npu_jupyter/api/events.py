@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
-from npu_jupyter.handler import NpuHandler, allowed
+from npu_jupyter.access import allowed
+from npu_jupyter.handler import NpuHandler
 from npu_jupyter.v1.sse import EventStream, frame
 
 

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import Field
 
+from npu_jupyter.access import allowed
 from npu_jupyter.api.pulls import check_source
 from npu_jupyter.errors import ModelNotFound
-from npu_jupyter.handler import NpuHandler, allowed
+from npu_jupyter.handler import NpuHandler
 from npu_jupyter.v1.models import describe
 from npu_jupyter.v1.schema import Body, ModelName
 

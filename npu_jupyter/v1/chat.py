@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from npu_jupyter.access import allowed
 from npu_jupyter.engine.messages import TokenLogprob
-from npu_jupyter.handler import allowed
 from npu_jupyter.v1.generation import GenerationHandler
 from npu_jupyter.v1.schema import ChatBody
 from npu_jupyter.v1.wire import Wire

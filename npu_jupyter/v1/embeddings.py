@@ -14,9 +14,10 @@ import msgspec
 from pydantic import Field, PlainValidator
 
 from npu_jupyter import metrics
+from npu_jupyter.access import allowed
 from npu_jupyter.engine.stream import Vectors
 from npu_jupyter.errors import InvalidRequest
-from npu_jupyter.handler import NpuHandler, allowed
+from npu_jupyter.handler import NpuHandler
 from npu_jupyter.v1.schema import Body, ModelName
 from npu_jupyter.v1.token_input import TokenInput, decode_cl100k
 from npu_jupyter.v1.tokens import as_prompts

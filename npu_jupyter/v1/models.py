@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import Field
 
+from npu_jupyter.access import allowed
 from npu_jupyter.engine.engine import Engine
 from npu_jupyter.engine.model import LoadedModel
 from npu_jupyter.engine.stream import LoadingModel
-from npu_jupyter.handler import NpuHandler, allowed
+from npu_jupyter.handler import NpuHandler
 from npu_jupyter.registry.records import ModelRecord
 from npu_jupyter.v1.schema import Body, ModelName
 from npu_jupyter.v1.sse import EventStream, frame
