@@ -11,6 +11,8 @@ from jupyter_server.services.contents.filemanager import AsyncFileContentsManage
 from tornado import web
 from traitlets import default
 
+from npu_jupyter.environment import api_url
+
 _PORT = 8000
 
 
@@ -69,7 +71,7 @@ class NpuServer(ServerApp):
 
     def running_server_info(self, kernel_count: bool = True) -> str:  # noqa: ARG002 - none here
         """Say where we are; the base class speaks of notebooks and kernels."""
-        return f"The OpenAI API is at {self.local_url.removesuffix(self.default_url)}/v1"
+        return f"The OpenAI API is at {api_url(self) or f'/v1 on the socket {self.sock}'}"
 
     @property
     def on_loopback(self) -> bool:
