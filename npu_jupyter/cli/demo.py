@@ -8,7 +8,7 @@ import subprocess
 import sys
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
 from traitlets import Bool, Unicode
 
@@ -42,7 +42,8 @@ class DemoApp(NpuCommand):
     }
 
     notebook = Unicode(
-        "notebooks/01-quickstart.ipynb", help="Notebook to open. Empty ends after the answer."
+        "notebooks/01-quickstart.ipynb",
+        help="Notebook to open, below the current folder. Empty ends after the answer.",
     ).tag(config=True)
     open_browser = Bool(True, help="Whether JupyterLab opens a browser.").tag(config=True)
 
@@ -50,7 +51,9 @@ class DemoApp(NpuCommand):
         """Pull, ask, open."""
         chat = self._pull(registry, CHAT_SOURCE)
         self._pull(registry, EMBEDDING_SOURCE)
-        asyncio.run(self._ask(registry, chat))
+        # As Jupyter Server has it: the default loop of Windows cannot watch a socket.
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            runner.run(self._ask(registry, chat))
         if self.notebook:
             raise SystemExit(self._open())
 
@@ -84,7 +87,10 @@ class DemoApp(NpuCommand):
 
     def _open(self) -> int:
         """Start JupyterLab on the notebook and wait for its end."""
-        command: list[Any] = [sys.executable, "-m", "jupyterlab", Path(self.notebook)]
+        # An address rather than a file: it is part of what is printed, and the notebook's links
+        # to files beside its folder work.
+        address = f"/lab/tree/{quote(Path(self.notebook).as_posix())}"
+        command = [sys.executable, "-m", "jupyterlab", f"--LabApp.default_url={address}"]
         if not self.open_browser:
             command.append("--no-browser")
         if os.name == "posix" and os.geteuid() == 0:

@@ -12,13 +12,11 @@ from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 import msgspec
-import zmq
-import zmq.asyncio
 
 from npu_jupyter import errors
 from npu_jupyter.engine import process
+from npu_jupyter.engine.channel import Channel
 from npu_jupyter.engine.messages import (
-    Address,
     Cancel,
     Embed,
     Embedded,
@@ -33,9 +31,6 @@ from npu_jupyter.engine.messages import (
     Loading,
     Output,
     Step,
-    ToWorker,
-    decode_from_worker,
-    encode,
 )
 
 _EXIT_GRACE_S = 3.0
@@ -68,11 +63,7 @@ class Inbox:
 
 
 class Runner:
-    """One worker process with one model in it.
-
-    The channel is ZeroMQ over loopback TCP on every system. CURVE encrypts it, and the server's
-    public key, told to the child alone, is the secret without which nobody can connect.
-    """
+    """One worker process with one model in it."""
 
     def __init__(
         self,
@@ -90,8 +81,7 @@ class Runner:
         self._ids = itertools.count(1)
         self._inboxes: dict[int, Inbox] = {}
         self._process: subprocess.Popen[bytes] | None = None
-        self._socket: zmq.asyncio.Socket | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._channel: Channel | None = None
         self._ready: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
         self._exited = asyncio.Event()
         self._stopping = False
@@ -110,26 +100,17 @@ class Runner:
         Raises:
             LoadFailed: when the model cannot be loaded or the process dies first.
         """
-        public, secret = zmq.curve_keypair()
-        self._socket = zmq.asyncio.Context.instance().socket(zmq.PAIR)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.SNDHWM, 0)
-        self._socket.setsockopt(zmq.RCVHWM, 0)
-        self._socket.curve_server = True
-        self._socket.curve_secretkey = secret
-        port = self._socket.bind_to_random_port("tcp://127.0.0.1")
-        address = Address(f"tcp://127.0.0.1:{port}", public)
+        self._channel = Channel(self._handle)
         try:
             self._process = process.spawn(
-                self._module, msgspec.json.encode(address), self._log_path
+                self._module, msgspec.json.encode(self._channel.address), self._log_path
             )
         except OSError as error:
             self._close()
             message = f"No process can be started for {self._load.name}: {error}."
             raise errors.LoadFailed(message) from error
         self._watch(self._process)
-        self._reader = asyncio.create_task(self._read())
-        self._send(self._load)
+        self._channel.send(self._load)
         return await self._ready
 
     def _watch(self, child: subprocess.Popen[bytes]) -> None:
@@ -142,11 +123,6 @@ class Runner:
                 loop.call_soon_threadsafe(self._ended, returncode)
 
         threading.Thread(target=wait, name=f"wait-{child.pid}", daemon=True).start()
-
-    async def _read(self) -> None:
-        assert self._socket is not None
-        while True:
-            self._handle(decode_from_worker(await self._socket.recv()))
 
     def _handle(self, message: FromWorker) -> None:
         match message:
@@ -203,9 +179,9 @@ class Runner:
         finished = False
         timer = _end_after(timeout_s, request.id, inbox)
         try:
-            if self._socket is None:
+            if self._channel is None:
                 raise errors.WorkerDied("The model's process has ended. Send the request again.")
-            self._send(request)
+            self._channel.send(request)
             while not finished:
                 outputs = await inbox.get()
                 last = outputs[-1]
@@ -219,19 +195,19 @@ class Runner:
             del self._inboxes[request.id]
             timer.cancel()
             if not finished or timer.when() <= asyncio.get_running_loop().time():
-                self._send(Cancel(request.id))
+                self._tell(Cancel(request.id))
 
-    def _send(self, message: ToWorker) -> None:
-        """Queue a message; the future is of no use, as a dead worker is noticed by its exit."""
-        if self._socket is not None:
-            self._socket.send(encode(message))
+    def _tell(self, message: Cancel | Exit) -> None:
+        """Send what a process that is gone need not hear."""
+        if self._channel:
+            self._channel.send(message)
 
     async def stop(self) -> None:
         """End the process: asked first, killed after a grace period."""
         self._stopping = True
         if self._process is None:
             return
-        self._send(Exit())
+        self._tell(Exit())
         # A load that was given up listens to nobody until it is done.
         grace_s = 0 if self._ready.cancelled() else _EXIT_GRACE_S
         if not await self._wait_exited(grace_s):
@@ -244,11 +220,9 @@ class Runner:
         return self._exited.is_set()
 
     def _close(self) -> None:
-        if self._reader:
-            self._reader.cancel()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._channel:
+            self._channel.close()
+            self._channel = None
         if self._process and self._process.stdin:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
