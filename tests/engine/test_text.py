@@ -29,7 +29,7 @@ def tokenizer(data_dir: Path) -> ModelTokenizer:
     registry = Registry(data_dir=str(data_dir))
     path = registry.get(LLM).path
     registry.close()
-    return ModelTokenizer(genai.Tokenizer(str(path)))
+    return ModelTokenizer(genai.Tokenizer(str(path)), 8191)
 
 
 def streamed(

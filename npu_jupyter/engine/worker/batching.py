@@ -58,7 +58,7 @@ class ContinuousBatching:
         self._choices: dict[int, Choice] = {}
         self._next_id = 0
         self._build()
-        self.tokenizer = ModelTokenizer(self._pipeline.get_tokenizer())
+        self.tokenizer = ModelTokenizer(self._pipeline.get_tokenizer(), context_length - 1)
         self.max_running = load.max_running
 
     def _build(self) -> None:
@@ -90,8 +90,8 @@ class ContinuousBatching:
             NpuError: when the request cannot be run.
         """
         prompts = self.tokenizer.prompts(request)
-        limits = (self._context_length, self._context_length, request.sampling.max_tokens)
-        rooms = [room(len(prompt), *limits) for prompt in prompts]
+        wanted = request.sampling.max_tokens
+        rooms = [room(len(prompt), self._context_length, wanted) for prompt in prompts]
         choices = [
             Choice(
                 request.id,

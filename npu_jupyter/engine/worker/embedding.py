@@ -14,7 +14,6 @@ import openvino_genai as genai
 
 from npu_jupyter.engine.messages import Embed, Embedded, Failed, Load, Output
 from npu_jupyter.engine.worker.tokenizer import ModelTokenizer
-from npu_jupyter.errors import ContextLengthExceeded
 
 _MAX_BATCH_TOKENS = 1024
 _POOLING = {
@@ -47,13 +46,12 @@ class Embedding:
         config.pooling_type = _pooling(folder)
         config.normalize = True
         config.max_length = context_length
-        self._context_length = context_length
         self._send = send
         self._jobs: deque[_Job] = deque()
         self._pipeline = genai.TextEmbeddingPipeline(
             load.path, load.device, config, **load.properties
         )
-        self.tokenizer = ModelTokenizer(genai.Tokenizer(load.path))
+        self.tokenizer = ModelTokenizer(genai.Tokenizer(load.path), context_length)
         self.length = 0
         self.max_running = 4
 
@@ -76,14 +74,12 @@ class Embedding:
             text if isinstance(text, str) else self.tokenizer.decode([text])[0]
             for text in request.inputs
         ]
+        for i, text in enumerate(texts):
+            self.tokenizer.check_size(text, f"input.{i}")
         lengths = self.tokenizer.lengths(texts)
         longest = int(lengths.argmax())
-        if lengths[longest] > self._context_length:
-            message = (
-                f"Input {longest} has {lengths[longest]} tokens and this model reads "
-                f"{self._context_length} at most. Split the text."
-            )
-            raise ContextLengthExceeded(message, param=f"input.{longest}")
+        if lengths[longest] > self.tokenizer.max_tokens:
+            raise self.tokenizer.too_long(str(lengths[longest]), f"input.{longest}")
         self._jobs.append(_Job(request.id, texts, _batches(lengths), int(lengths.sum())))
 
     def cancel(self, request: int) -> None:

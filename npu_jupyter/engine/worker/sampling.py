@@ -10,7 +10,7 @@ import openvino_genai as genai
 from llguidance import LLMatcher
 
 from npu_jupyter.engine.messages import Sampling
-from npu_jupyter.errors import ContextLengthExceeded, InvalidSchema
+from npu_jupyter.errors import InvalidSchema
 
 _MAX_SEED = 2**64
 
@@ -70,18 +70,7 @@ def check_schema(schema: str) -> None:
         raise InvalidSchema(message, param=param)
 
 
-def room(prompt_tokens: int, context_length: int, prompt_limit: int, wanted: int | None) -> int:
-    """Count the tokens that may be generated after a prompt.
-
-    Raises:
-        ContextLengthExceeded: when the prompt leaves no room, with both numbers.
-    """
-    limit = min(prompt_limit, context_length - 1)
-    if prompt_tokens > limit:
-        message = (
-            f"The prompt has {prompt_tokens} tokens and this model takes {limit} at most here "
-            f"(context {context_length}). Shorten the messages."
-        )
-        raise ContextLengthExceeded(message, param="messages")
+def room(prompt_tokens: int, context_length: int, wanted: int | None) -> int:
+    """Count the tokens that may be generated after a prompt; None wants all that fit."""
     left = context_length - prompt_tokens
     return left if wanted is None else min(wanted, left)

@@ -30,7 +30,6 @@ class SingleRequest:
     ) -> None:
         """Read and compile the model."""
         self._context_length = context_length
-        self._prompt_limit = load.max_prompt_length or context_length
         self._send = send
         self._poll = poll
         self._queue: deque[tuple[Generate, list[list[int]], list[int]]] = deque()
@@ -38,7 +37,8 @@ class SingleRequest:
         self._current: int | None = None
         self._pipeline = genai.LLMPipeline(load.path, load.device, **load.properties)
         self._base_config = self._pipeline.get_generation_config()
-        self.tokenizer = ModelTokenizer(self._pipeline.get_tokenizer())
+        max_prompt = min(load.max_prompt_length or context_length, context_length - 1)
+        self.tokenizer = ModelTokenizer(self._pipeline.get_tokenizer(), max_prompt)
         self.max_running = 1
 
     @property
@@ -62,8 +62,8 @@ class SingleRequest:
             message = "This device gives no log probabilities. Leave logprobs out."
             raise UnsupportedParameter(message, param="logprobs")
         prompts = self.tokenizer.prompts(request)
-        limits = (self._context_length, self._prompt_limit, request.sampling.max_tokens)
-        rooms = [room(len(prompt), *limits) for prompt in prompts]
+        wanted = request.sampling.max_tokens
+        rooms = [room(len(prompt), self._context_length, wanted) for prompt in prompts]
         generation_config(self._base_config, request.sampling, max_new_tokens=1, choice=0)
         self._queue.append((request, prompts, rooms))
 

@@ -11,7 +11,7 @@ import openvino as ov
 import openvino_genai as genai
 
 from npu_jupyter.engine.messages import Generate, TokenLogprob
-from npu_jupyter.errors import InvalidRequest
+from npu_jupyter.errors import ContextLengthExceeded, InvalidRequest
 
 _PROBE = "Hello, world . It 's a probe , isn 't it ?  Yes !"  # what some tokenizers tidy up
 
@@ -19,9 +19,11 @@ _PROBE = "Hello, world . It 's a probe , isn 't it ?  Yes !"  # what some tokeni
 class ModelTokenizer:
     """Texts and chats to token ids and back."""
 
-    def __init__(self, tokenizer: genai.Tokenizer) -> None:
-        """Wrap `tokenizer` and find out how it decodes."""
+    def __init__(self, tokenizer: genai.Tokenizer, max_tokens: int) -> None:
+        """Wrap `tokenizer`, for texts of `max_tokens`, and find out how it works."""
         self.tokenizer = tokenizer
+        self._cut_at = self._find_cut(max_tokens)
+        self.max_tokens = min(max_tokens, self._cut_at - 1) if self._cut_at else max_tokens
         ids = self.encode(_PROBE)
         self._pieces = self._joinable_pieces(ids)
         alone = [tokenizer.decode(row, skip_special_tokens=True) for row in (ids, ids[:1])]
@@ -46,6 +48,33 @@ class ModelTokenizer:
             special = bool(alone) and not text
             pieces[token] = b"" if special else self.vocabulary.get(token, b"")
         return pieces
+
+    def _find_cut(self, max_tokens: int) -> int | None:
+        """Count the tokens at which texts are cut without a word; None when they are not.
+
+        The tokenizer that openvino_genai makes of a GGUF file cuts at 8,192 tokens, whatever the
+        model's context.
+        """
+        short, long = (len(self.encode(" a" * n)) for n in (max_tokens + 1, 2 * max_tokens + 2))
+        return long if short == long else None
+
+    def check_size(self, text: str, param: str) -> None:
+        """Refuse a text that is too long however it is cut into tokens, before that takes time.
+
+        Raises:
+            ContextLengthExceeded: with the fewest tokens that it can have, and the limit.
+        """
+        fewest = len(text.encode()) // self._longest_token_bytes
+        if fewest > self.max_tokens:
+            raise self.too_long(f"at least {fewest}", param)
+
+    def too_long(self, tokens: str, param: str) -> ContextLengthExceeded:
+        """Say that a text of so many `tokens` is too long."""
+        message = (
+            f"This text has {tokens} tokens and the model takes {self.max_tokens} at most here. "
+            "Shorten or split it."
+        )
+        return ContextLengthExceeded(message, param=param)
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         """Give the token ids of `text`, with the model's special tokens around it if asked."""
@@ -74,6 +103,7 @@ class ModelTokenizer:
         Raises:
             InvalidRequest: when there is no chat template, it refuses the messages, or a prompt
                 is empty or has ids that the model does not know.
+            ContextLengthExceeded: when a prompt is longer than the model takes, with both numbers.
         """
         if request.messages is not None:
             return [self._chat(request.messages, request.template_kwargs)]
@@ -92,10 +122,22 @@ class ModelTokenizer:
             message = f"The model's chat template refuses these messages: {reason}"
             raise InvalidRequest(message, param="messages") from error
         # The template wrote the special tokens; a second BOS makes answers worse.
-        return self.encode(text)
+        return self._checked(text, "messages", special=False)
+
+    def _checked(self, prompt: str | list[int], param: str, *, special: bool) -> list[int]:
+        """Give the tokens of a prompt that is not too long."""
+        if isinstance(prompt, str):
+            self.check_size(prompt, param)
+            ids = self.encode(prompt, special=special)
+        else:
+            ids = prompt
+        if len(ids) > self.max_tokens:
+            at_least = "at least " if len(ids) == self._cut_at else ""
+            raise self.too_long(f"{at_least}{len(ids)}", param)
+        return ids
 
     def _raw(self, prompt: str | list[int], index: int) -> list[int]:
-        ids = self.encode(prompt, special=True) if isinstance(prompt, str) else prompt
+        ids = self._checked(prompt, f"prompt.{index}", special=True)
         if not ids:
             message = "A prompt must have at least one token."
             raise InvalidRequest(message, param=f"prompt.{index}")
@@ -108,6 +150,10 @@ class ModelTokenizer:
     def vocabulary(self) -> dict[int, bytes]:
         """Map token ids to their bytes."""
         return {token: text for text, token in self.tokenizer.get_vocab().items()}
+
+    @cached_property
+    def _longest_token_bytes(self) -> int:
+        return max(len(text) for text in self.vocabulary.values())
 
     @cached_property
     def vocabulary_size(self) -> int:
