@@ -1,8 +1,8 @@
 """``python -m fake_worker``: speaks the engine's messages without a model, and misbehaves as told.
 
 What to do comes by configuration: ``ModelPool.device_properties = {"CPU": {"fault": "deaf"}}``.
-An answer is the words ``0 1 2 …``, one a step; the prompt ``report`` is answered with what
-the worker knows of its requests.
+An answer is the words ``0 1 2 …``, one a step. The prompt ``report`` is answered with what the
+worker knows of its requests: its own id, which of them run, and which were cancelled.
 """
 
 from __future__ import annotations
@@ -126,7 +126,12 @@ class FakeWorker:
                 self._exit = True
 
     def _report(self, request: int) -> Delta:
-        facts = {"running": sorted(self._running), "cancelled": self._cancelled, "pid": os.getpid()}
+        facts = {
+            "request": request,
+            "running": sorted(self._running),
+            "cancelled": self._cancelled,
+            "pid": os.getpid(),
+        }
         return Delta(request, 0, text=json.dumps(facts), tokens=1, finish_reason="stop")
 
     def _step(self) -> None:
