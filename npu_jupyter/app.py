@@ -104,12 +104,13 @@ class NpuApp(ExtensionApp):
         """Count work as activity, or an idle culler would end the server in the middle of it."""
         while True:
             await asyncio.sleep(_ACTIVITY_INTERVAL_S)
-            if self.engine.busy:
+            if self.current_activity():
                 serverapp.web_app.settings["last_activity_times"][__package__] = datetime.now(UTC)
 
     def current_activity(self) -> dict[str, bool] | None:
         """Tell Jupyter Server whether it may shut down for lack of activity."""
-        return {"engine": True} if self.engine.busy else None
+        work = {"engine": self.engine.busy, "imports": self.pulls.busy}
+        return work if any(work.values()) else None
 
     async def stop_extension(self) -> None:
         """End all workers."""

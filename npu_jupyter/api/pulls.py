@@ -124,6 +124,11 @@ class Pulls:
                 f"There is no import {pull_id}. GET /api/npu/pulls lists them."
             ) from None
 
+    @property
+    def busy(self) -> bool:
+        """Whether an import is under way."""
+        return bool(self._tasks)
+
     async def close(self) -> None:
         """Stop all imports; nothing of them is registered."""
         for pull in self._pulls.values():
