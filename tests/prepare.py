@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 _JS_CLIENT = Path(__file__).parent / "e2e" / "js"
+_NPM_CACHE = Path(__file__).parents[1] / ".cache" / "npm"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "msedge")
 
 
@@ -43,9 +44,8 @@ def _have_js_client() -> bool:
     if (_JS_CLIENT / "node_modules" / "openai").exists():
         return True
     npm = shutil.which("npm")
-    return npm is not None and _run(
-        npm, "ci", "--prefix", str(_JS_CLIENT), "--no-audit", "--no-fund"
-    )
+    options = ["--no-audit", "--no-fund", "--prefix", str(_JS_CLIENT), "--cache", str(_NPM_CACHE)]
+    return npm is not None and _run(npm, "ci", *options)
 
 
 def main() -> int:

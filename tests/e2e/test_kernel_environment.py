@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jupyter_client.blocking import BlockingKernelClient
+from jupyter_client.blocking.client import BlockingKernelClient
 from serving import LLM, Server, serve
+
+from npu_jupyter import environment
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +61,13 @@ def jupyter(*options: str) -> list[str]:
     return ["-m", "jupyter_server", enabled, "--ServerApp.open_browser=False", *options]
 
 
+@pytest.mark.parametrize("name", ["OPENAI_BASE_URL", "OPENAI_API_KEY"])
+def test_either_variable_of_a_user_keeps_both_his_own(name: str) -> None:
+    environ = {name: "a user's own"}
+    assert not environment.offer("http://127.0.0.1:8888/v1", "sk-npu-ours", environ)
+    assert environ == {name: "a user's own"}
+
+
 def test_openai_needs_no_arguments(lab: Server) -> None:
     found, said = run(lab, _READ, _ASK)
     given = json.loads(found)
@@ -78,7 +87,6 @@ def test_key_of_kernels_opens_no_kernel(lab: Server) -> None:
 @pytest.mark.parametrize(
     ("option", "theirs"),
     [
-        ("--NpuApp.kernel_environment=True", {"OPENAI_API_KEY": "sk-of-a-user"}),
         ("--NpuApp.kernel_environment=True", {"OPENAI_BASE_URL": "http://a.users.own/v1"}),
         ("--NpuApp.kernel_environment=False", {}),
     ],
