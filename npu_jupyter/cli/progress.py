@@ -53,12 +53,14 @@ class ProgressLine:
         self._step = progress.stage, progress.message
 
     def _move(self, progress: PullProgress) -> None:
+        text = _describe(self._source, progress)
         new_stage = self._step is None or self._step[0] != progress.stage
         bar = self._bar
         if bar is None or new_stage or bool(bar.total) != bool(progress.total_bytes):
             if bar is not None:
                 bar.close()
             bar = tqdm(
+                desc=text,
                 total=progress.total_bytes or None,
                 bar_format=_BYTES_FORMAT if progress.total_bytes else _WAIT_FORMAT,
                 unit_scale=True,
@@ -68,7 +70,7 @@ class ProgressLine:
                 initial=progress.done_bytes,
             )
             self._bar = bar
-        bar.set_description_str(_describe(self._source, progress), refresh=False)
+        bar.set_description_str(text, refresh=not progress.total_bytes)
         bar.update(progress.done_bytes - bar.n)
 
     def _refresh(self) -> None:
