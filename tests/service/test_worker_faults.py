@@ -48,7 +48,7 @@ def test_a_worker_killed_in_mid_stream(bare_server: Server) -> None:
 def test_a_worker_killed_before_a_whole_answer(bare_server: Server) -> None:
     ask(bare_server)
     (worker,) = workers(bare_server)
-    body = chat(max_tokens=4_000, ignore_eos=True)
+    body = endless() | {"stream": False}
     with ThreadPoolExecutor() as pool:
         reply = pool.submit(post, bare_server, "/v1/chat/completions", **body)
         wait_until(lambda: status(bare_server)[LLM]["tokens_generated"] > 8)
@@ -131,7 +131,9 @@ def test_two_hundred_callers_at_once(bare_server: Server) -> None:
 
 
 def test_answers_at_once_are_those_that_each_gets_alone(bare_server: Server) -> None:
-    questions = [f"Say the number {number} in words." for number in range(6)]
+    # Few enough to be read in one step: a prompt that is cut reads its first part from the
+    # compressed cache, and near ties may fall the other way.
+    questions = [f"Say the number {number} in words." for number in range(4)]
 
     def say(question: str) -> str:
         messages = [{"role": "user", "content": question}]
