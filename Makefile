@@ -6,7 +6,9 @@ BIN := $(CURDIR)/$(VENV)/bin
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 OPEN ?= 1
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c requirements/constraints.txt
+# Without pip's cache, which would keep gigabytes of torch a second time, and after `make clean`.
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-cache-dir \
+	-c requirements/constraints.txt
 INSTALLED_FROM := pyproject.toml requirements/constraints.txt \
 	$(wildcard labextension/*.json labextension/yarn.lock labextension/src/*)
 
