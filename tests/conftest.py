@@ -15,7 +15,7 @@ import pytest
 from npu_jupyter.registry.store import Registry
 from prepare import find_browser
 
-pytest_plugins = ["pytest_jupyter.jupyter_server", "serving"]
+pytest_plugins = ["serving"]
 
 ROOT = Path(__file__).parents[1]
 

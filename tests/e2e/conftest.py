@@ -30,16 +30,6 @@ _PAGE_TIMEOUT_MS = 60_000
 expect.set_options(timeout=_PAGE_TIMEOUT_MS)
 
 
-@pytest.fixture(autouse=True)
-def jp_asyncio_loop() -> None:
-    """Take the place of pytest-jupyter's loop: servers are processes, and Playwright has one."""
-
-
-@pytest.fixture(autouse=True)
-def jp_server_cleanup() -> None:
-    """Take the place of pytest-jupyter's, which cleans up after a server in this process."""
-
-
 @pytest.fixture(scope="session")
 def client(bare_server: Server) -> OpenAI:
     """OpenAI's client, which checks every field that we answer."""

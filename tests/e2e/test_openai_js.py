@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,11 @@ def said(node: str, bare_server: Server) -> dict[str, Any]:
     """What the script got from each call."""
     done = subprocess.run(
         [node, str(SCRIPT), LLM, EMBEDDER],
-        env={"OPENAI_BASE_URL": f"{bare_server.url}/v1", "OPENAI_API_KEY": "none is asked for"},
+        env={
+            **os.environ,
+            "OPENAI_BASE_URL": f"{bare_server.url}/v1",
+            "OPENAI_API_KEY": "none is asked for",
+        },
         check=True,
         stdout=subprocess.PIPE,
         encoding="utf-8",
