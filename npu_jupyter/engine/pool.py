@@ -203,7 +203,7 @@ class ModelPool(LoggingConfigurable):
         """
         record = load.record
         if not record.path.exists():
-            message = f"The files of {record.name} are gone from {record.path}. Pull it again."
+            message = f"The files of {record.name} are gone from {record.path}. {_renewal(record)}"
             raise errors.LoadFailed(message)
         async with self._room:  # one at a time, or two loads would take the same room
             await self._make_room(load)
@@ -232,8 +232,10 @@ class ModelPool(LoggingConfigurable):
         runner.on_stage = load.enter
         try:
             info = await runner.start()
-        except BaseException:  # a cancelled load must leave no process behind either
+        except BaseException as error:  # a cancelled load must leave no process behind either
             await asyncio.shield(runner.stop())
+            if isinstance(error, errors.LoadFailed):
+                raise _with_advice(error, record, device) from error
             raise
         load.finish()
         limits = LaneLimits(info.max_running, self.max_waiting, self.max_waiting_per_caller)
@@ -416,6 +418,25 @@ class ModelPool(LoggingConfigurable):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _with_advice(
+    error: errors.LoadFailed, record: ModelRecord, device: Device
+) -> errors.LoadFailed:
+    """Say which model failed where, and how to mend it."""
+    reason = error.message.rstrip(".!")
+    message = (
+        f"{record.name} cannot be loaded on {device.name}: {reason}. If its files are damaged: "
+        f"{_renewal(record)}"
+    )
+    return errors.LoadFailed(message)
+
+
+def _renewal(record: ModelRecord) -> str:
+    return (
+        f"Remove it and pull it again: jupyter npu remove {record.name}; "
+        f"jupyter npu pull {record.source} --name {record.name}"
+    )
 
 
 def _same_device(loaded: str, asked: str) -> bool:

@@ -152,8 +152,7 @@ class Runner:
                 process.tail(self._log_path),
             )
         if not self._ready.done():
-            text = f"The process that was loading {name} ended with code {returncode}."
-            text += " The server's log has its last words."
+            text = f"its process ended with code {returncode}; the server's log has its last words"
             self._ready.set_exception(errors.LoadFailed(text))
             self._ready.exception()  # read, in case the load was given up
         message = f"The process that ran {name} ended in mid-answer. Send the request again."

@@ -182,7 +182,7 @@ async def test_a_model_whose_files_are_gone_says_so(fake_engine: EngineMaker) ->
         hidden = record.path.with_suffix(".hidden")
         record.path.rename(hidden)
         try:
-            with pytest.raises(LoadFailed, match=r"are gone from .* Pull it again"):
+            with pytest.raises(LoadFailed, match=r"are gone from .* pull it again"):
                 await engine.load(LLM)
         finally:
             hidden.rename(record.path)

@@ -33,7 +33,7 @@ def refusal(server: Server, path: str, **body: object) -> str:
     assert reply.headers["x-should-retry"] == "false"
     error = reply.json()["error"]
     assert error["code"] == "model_load_failed"
-    assert "Pull it again" in error["message"]
+    assert "pull it again" in error["message"]
     assert "Traceback" not in error["message"]
     assert "/home/jenkins" not in error["message"], "the engine's own source paths help nobody"
     assert not workers(server)
