@@ -23,7 +23,7 @@ _SCHEMA_FIELD = "response_format.json_schema.schema"
 class NamedSchema(BaseModel):
     """A JSON schema with the name that OpenAI gives it."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
     name: str | None = None
     strict: bool | None = None
@@ -33,7 +33,7 @@ class NamedSchema(BaseModel):
 class ResponseFormat(BaseModel):
     """``text``, any JSON object, or JSON of a given schema."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: NamedSchema | None = None

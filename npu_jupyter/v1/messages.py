@@ -36,7 +36,7 @@ def _part_text(number: int, part: Any) -> str:
 class Message(BaseModel):
     """One message of a chat."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Annotated[str | None, BeforeValidator(_join_parts)] = None

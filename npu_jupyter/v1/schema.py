@@ -56,7 +56,7 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 class Body(BaseModel):
     """A JSON body: types are taken as they are sent, ``"0.5"`` is no number."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Self:

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from traitlets.utils.importstring import import_item
 
 from npu_jupyter.app import NpuApp
 
@@ -28,7 +29,7 @@ def test_commands_and_options_exist() -> None:
         if command and command not in NpuApp.subcommands:
             lost.append(command)
             continue
-        app = NpuApp.subcommands[command][0] if command else NpuApp
+        app = import_item(NpuApp.subcommands[command][0]) if command else NpuApp
         known = {f"--{name}" for name in (*app.aliases, *app.flags)} | _ANY_COMMAND_S_OPTIONS
         options = re.findall(r"--[\w.-]+", arguments)
         lost += [f"{command} {o}" for o in options if "." not in o and o not in known]
