@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import random
-from functools import lru_cache
 
 import openvino_genai as genai
-from llguidance import LLMatcher
 
 from npu_jupyter.engine.messages import Sampling
-from npu_jupyter.errors import InvalidSchema
+from npu_jupyter.engine.worker.grammar import check_schema
 
 _MAX_SEED = 2**64
 
@@ -50,24 +47,6 @@ def generation_config(
             json_schema=sampling.json_schema
         )
     return config
-
-
-@lru_cache(maxsize=64)
-def check_schema(schema: str) -> None:
-    """Compile a JSON schema to a grammar, because a bad one would break the whole pipeline.
-
-    Raises:
-        InvalidSchema: when it cannot be compiled, or has a keyword that would be ignored.
-    """
-    param = "response_format.json_schema.schema"
-    try:
-        reason = LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema(schema))
-    except ValueError as error:
-        reason = str(error)
-    if reason:
-        first = json.dumps(reason.splitlines()[0], ensure_ascii=False)
-        message = f"This JSON schema cannot be used as a grammar: {first}. Change the schema."
-        raise InvalidSchema(message, param=param)
 
 
 def room(prompt_tokens: int, context_length: int, wanted: int | None) -> int:
