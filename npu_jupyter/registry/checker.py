@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 from tokenizers import Tokenizer
 
-from npu_jupyter.errors import InvalidModel
+from npu_jupyter.errors import InsufficientMemory, InvalidModel
 from npu_jupyter.registry.child import Parent
 from npu_jupyter.registry.disk import size_of
 from npu_jupyter.registry.folder import MODEL_XML, TOKENIZER_XML, Facts, read_facts, read_json
@@ -174,7 +174,7 @@ def _check_memory(name: str, path: Path) -> None:
     needed = int(_TRIAL_MEMORY_FACTOR * size_of(path))
     available = psutil.virtual_memory().available
     if needed > available:
-        raise InvalidModel(
+        raise InsufficientMemory(
             f"{name} needs about {needed / 1e9:.1f} GB of memory to run and {available / 1e9:.1f} "
             "GB are free. Unload other models, or pull it in a lower precision."
         )

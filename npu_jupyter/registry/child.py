@@ -51,7 +51,8 @@ def run_child(
     A `timeout_s` of 0 is no limit. Raises the error that the child names, `ChildDied` or
     `PullCancelled`.
     """
-    command = [sys.executable, "-m", module]
+    # -P: a folder that happens to be the current one must not lend its modules.
+    command = [sys.executable, "-P", "-m", module]
     with tempfile.TemporaryFile() as stderr:
         process = start(command, stderr)
         assert process.stdin is not None

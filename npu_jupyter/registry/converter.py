@@ -6,6 +6,7 @@ trainer.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from npu_jupyter.errors import InvalidModel, MissingExtra, NpuError
 from npu_jupyter.registry.child import Parent
-from npu_jupyter.registry.disk import full_disk_told
+from npu_jupyter.registry.disk import disk_errors_told
 from npu_jupyter.registry.folder import EMBEDDING_FILES, MODEL_XML
 from npu_jupyter.registry.gguf_file import GgufFile
 from npu_jupyter.registry.gguf_tokenizer import save_tokenizer
@@ -32,7 +33,7 @@ def convert(parent: Parent) -> dict[str, Any]:
     request = parent.request
     source, work, out = (Path(request[key]) for key in ("source", "work", "out"))
     _import_libraries(parent)
-    with full_disk_told(work, "The conversion"):
+    with disk_errors_told(work, "The conversion"):
         if source.is_file():
             parent.report("convert", message="reading the GGUF file")
             source = _unpack_gguf(source, work / "hugging-face")
@@ -66,6 +67,8 @@ def _unpack_gguf(path: Path, folder: Path) -> Path:
 
     The tokenizer that transformers would make of a GGUF file is a wrong one.
     """
+    if importlib.util.find_spec("accelerate") is None:  # with which transformers reads GGUF
+        raise MissingExtra("Converting a GGUF file", "convert")
     from transformers import AutoModelForCausalLM
 
     file = GgufFile(path)

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from npu_jupyter.errors import InsufficientDisk
+from npu_jupyter.errors import InsufficientDisk, PermissionDenied
 
 _GB = 1e9
-_REMEDY = "Free some space, or choose another place by Registry.data_dir or NPU_JUPYTER_DATA."
+REMEDY = "Free some space, or choose another place by Registry.data_dir or NPU_JUPYTER_DATA."
 
 
 def ensure_space(folder: Path, needed_bytes: int, what: str) -> None:
@@ -20,21 +20,25 @@ def ensure_space(folder: Path, needed_bytes: int, what: str) -> None:
     if free < needed_bytes:
         raise InsufficientDisk(
             f"{what} needs {needed_bytes / _GB:.2f} GB and only {free / _GB:.2f} GB are free "
-            f"at {folder}. {_REMEDY}"
+            f"at {folder}. {REMEDY}"
         )
 
 
 @contextmanager
-def full_disk_told(folder: Path, what: str) -> Iterator[None]:
-    """Turn the system's error for a full disk into one that says what to do."""
+def disk_errors_told(folder: Path, what: str) -> Iterator[None]:
+    """Turn the system's errors about files into ones that say what to do."""
     try:
         yield
+    except PermissionError as error:
+        raise PermissionDenied(
+            f"{what} stopped: {error.filename} may not be read or written by this user."
+        ) from error
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise
         free = shutil.disk_usage(folder).free
         raise InsufficientDisk(
-            f"{what} filled the disk: {free / _GB:.2f} GB are left at {folder}. {_REMEDY}"
+            f"{what} filled the disk: {free / _GB:.2f} GB are left at {folder}. {REMEDY}"
         ) from error
 
 

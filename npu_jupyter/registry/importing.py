@@ -20,7 +20,7 @@ from npu_jupyter.registry.convert import (
     parse_precision,
     require_converter,
 )
-from npu_jupyter.registry.disk import ensure_space, full_disk_told, size_of
+from npu_jupyter.registry.disk import disk_errors_told, ensure_space, size_of
 from npu_jupyter.registry.folder import MODEL_XML, Form, parameter_count, read_facts
 from npu_jupyter.registry.incoming import Incoming, source_lock
 from npu_jupyter.registry.ir_file import read_precision
@@ -80,7 +80,7 @@ class Importer:
         with source_lock(self._data_dir, digest, self._tell_waiting, self._cancelled):
             incoming = Incoming(self._data_dir)
             try:
-                with full_disk_told(incoming.folder, f"Pulling {self._source.text}"):
+                with disk_errors_told(incoming.folder, f"Pulling {self._source.text}"):
                     return self._import(incoming)
             finally:
                 incoming.close()
@@ -121,6 +121,9 @@ class Importer:
         path = self._place(found, precision, workspace)
         reference = path if precision is None else found.path
         facts = check_model(name, path, reference, workspace, self._registry.check_timeout_s)
+        if facts.type is ModelType.LLM and not facts.chat_template:
+            told = "no chat template: the model completes text, and cannot chat"
+            self._report(PullProgress("check", message=told))
         model_format = ModelFormat.GGUF if path.is_file() else ModelFormat.OPENVINO
         self._report(PullProgress("register", message=name))
         return CheckedModel(

@@ -15,7 +15,7 @@ from threading import Event
 
 import portalocker
 
-from npu_jupyter.errors import Conflict, EngineBusy
+from npu_jupyter.errors import Conflict, EngineBusy, NpuError
 
 _POLL_S = 0.1
 _REGISTRY_LOCK_TIMEOUT_S = 120.0
@@ -30,15 +30,20 @@ class PullCancelled(Conflict):
 @contextmanager
 def registry_lock(data_dir: Path) -> Iterator[None]:
     """Be the only process that changes what is registered below `data_dir`."""
-    data_dir.mkdir(parents=True, exist_ok=True)
     path = data_dir / "registry.lock"
     try:
+        data_dir.mkdir(parents=True, exist_ok=True)
         lock = portalocker.Lock(path, timeout=_REGISTRY_LOCK_TIMEOUT_S, check_interval=_POLL_S / 5)
         lock.acquire()
     except portalocker.LockException as error:
         raise EngineBusy(
             f"Another process has held {path} for {_REGISTRY_LOCK_TIMEOUT_S:.0f} s. "
             "Look for a hung `jupyter npu` process and end it."
+        ) from error
+    except OSError as error:
+        raise NpuError(
+            f"The data directory {data_dir} cannot be used: {error.strerror}. Choose another by "
+            "Registry.data_dir or NPU_JUPYTER_DATA."
         ) from error
     try:
         yield

@@ -170,3 +170,9 @@ def test_a_file_that_is_no_database(registry: Registry) -> None:
     (data_dir / "npu.sqlite3").write_bytes(b"not a database" * 1000)
     with pytest.raises(NpuError, match="cannot be opened"):
         registry.models()
+
+
+def test_a_data_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NpuError, match=r"cannot be used: .* Choose another"):
+        Registry(data_dir=str(tmp_path / "file" / "data")).models()

@@ -49,7 +49,8 @@ class HubSource(Source):
         self.revision = revision
         self.text = f"hf:{repo}" + (f"/{file}" if file else "")
         self.text += f"@{revision}" if revision else ""
-        self._chosen: tuple[Form, list[RemoteFile]] | None = None
+        self._found: Found | None = None
+        self._files: list[RemoteFile] = []
 
     @classmethod
     def parse(cls, text: str) -> HubSource:
@@ -70,10 +71,10 @@ class HubSource(Source):
         if form is Form.HUGGING_FACE:
             require_converter()
         folder = self._folder(workspace) / listing.commit
-        self._chosen = form, [self._remote(name, listing) for name in names]
+        self._files = [self._remote(name, listing) for name in names]
         content = "\n".join([self.repo, listing.commit, *names])
         stem = PurePosixPath(names[0]).stem if form is Form.GGUF else self.repo.partition("/")[2]
-        return Found(
+        self._found = Found(
             form=form,
             path=folder / names[0] if form is Form.GGUF else folder,
             source=self.text,
@@ -81,17 +82,16 @@ class HubSource(Source):
             fingerprint=hashlib.sha256(content.encode()).hexdigest(),
             ours=True,
         )
+        return self._found
 
     def fetch(self, workspace: Workspace) -> Found:
         """Download what `peek` found, going on where an earlier try broke off."""
-        found = self.peek(workspace)
-        assert self._chosen is not None
-        form, files = self._chosen
-        folder = found.path.parent if form is Form.GGUF else found.path
+        found = self._found or self.peek(workspace)
+        folder = found.path.parent if found.form is Form.GGUF else found.path
         folder.mkdir(parents=True, exist_ok=True)
-        missing = sum(file.missing_bytes(folder) for file in files)
+        missing = sum(file.missing_bytes(folder) for file in self._files)
         ensure_space(folder, missing, f"Downloading {self.text}")
-        download(files, folder, workspace)
+        download(self._files, folder, workspace)
         return found
 
     def forget(self, workspace: Workspace) -> None:

