@@ -17,11 +17,12 @@ from traitlets.config import Configurable
 
 from npu_jupyter.app import NpuApp
 from npu_jupyter.engine.engine import Engine
+from npu_jupyter.engine.launch import Launcher
 from npu_jupyter.engine.pool import ModelPool
 from npu_jupyter.registry.store import Registry
 
 PAGE = Path(__file__).parent / "configuration.md"
-CLASSES: tuple[type[Configurable], ...] = (NpuApp, Engine, ModelPool, Registry)
+CLASSES: tuple[type[Configurable], ...] = (NpuApp, Engine, ModelPool, Launcher, Registry)
 
 _TABLE = re.compile(r"(<!-- traits (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

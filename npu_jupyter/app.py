@@ -15,6 +15,7 @@ from npu_jupyter import api, environment, v1
 from npu_jupyter._version import __version__
 from npu_jupyter.api.pulls import Pulls
 from npu_jupyter.engine.engine import Engine
+from npu_jupyter.engine.launch import Launcher
 from npu_jupyter.engine.pool import ModelPool
 from npu_jupyter.keys import KeyRing
 from npu_jupyter.registry.store import Registry
@@ -34,7 +35,7 @@ class NpuApp(ExtensionApp):
     load_other_extensions = False
     serverapp_class = NpuServer
     serverapp_config = {"open_browser": False}
-    classes = [NpuServer, Engine, ModelPool, Registry]
+    classes = [NpuServer, Engine, ModelPool, Launcher, Registry]
     subcommands = {  # named, as a server has no use for what they import
         "pull": (
             "npu_jupyter.cli.pull.PullApp",

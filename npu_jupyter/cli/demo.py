@@ -15,6 +15,7 @@ from traitlets import Bool, Unicode
 from npu_jupyter.cli.command import NpuCommand
 from npu_jupyter.cli.progress import ProgressLine
 from npu_jupyter.engine.engine import Engine
+from npu_jupyter.engine.launch import Launcher
 from npu_jupyter.engine.messages import Sampling
 from npu_jupyter.engine.pool import ModelPool
 from npu_jupyter.engine.stream import Caller, GenerateRequest, Text
@@ -31,7 +32,7 @@ class DemoApp(NpuCommand):
 
     name = "jupyter-npu-demo"
     description = __doc__ or ""
-    classes = [Registry, Engine, ModelPool]
+    classes = [Registry, Engine, ModelPool, Launcher]
     aliases = {**NpuCommand.aliases, "notebook": "DemoApp.notebook"}
     flags = {
         **NpuCommand.flags,

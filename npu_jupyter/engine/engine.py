@@ -13,7 +13,7 @@ from traitlets import Float
 from traitlets.config import LoggingConfigurable
 
 from npu_jupyter import errors
-from npu_jupyter.engine.devices import Device
+from npu_jupyter.engine.devices import Device, Devices
 from npu_jupyter.engine.events import EventBus
 from npu_jupyter.engine.lane import Ticket
 from npu_jupyter.engine.messages import Delta, Embed, Embedded, Generate, Started
@@ -54,12 +54,12 @@ class Engine(LoggingConfigurable):
         help="Seconds that a request may wait and run, all told. 0 is no limit.",
     ).tag(config=True)
 
-    def __init__(self, registry: Registry, **kwargs: Any) -> None:
-        """Serve the models of `registry`; nothing is loaded yet."""
+    def __init__(self, registry: Registry, devices: Devices | None = None, **kwargs: Any) -> None:
+        """Serve the models of `registry` on `devices`, by default those of this machine."""
         super().__init__(**kwargs)
         self.registry = registry
         self.events = EventBus()
-        self.pool = ModelPool(registry, self.events, parent=self)
+        self.pool = ModelPool(registry, self.events, devices or Devices(), parent=self)
 
     async def generate(
         self, model: str, request: GenerateRequest, caller: Caller

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from traitlets import Dict, Float, Int, List, Unicode
+from traitlets import Float, Int
 from traitlets.config import LoggingConfigurable
 
 from npu_jupyter import errors
 from npu_jupyter.engine import memory
-from npu_jupyter.engine.devices import Device, Devices, kind
+from npu_jupyter.engine.devices import Devices, kind
 from npu_jupyter.engine.events import EventBus
 from npu_jupyter.engine.lane import Lane, LaneLimits
+from npu_jupyter.engine.launch import Launcher, check_files
 from npu_jupyter.engine.loading import LoadInProgress
-from npu_jupyter.engine.messages import Load
 from npu_jupyter.engine.model import LiveModel, LoadedModel, ModelStatus
-from npu_jupyter.engine.runner import Runner
 from npu_jupyter.engine.stream import LoadingModel
 from npu_jupyter.registry.records import ModelRecord
 
@@ -47,11 +45,6 @@ class ModelPool(LoggingConfigurable):
         help="Seconds that running requests get to finish when their model is unloaded. "
         "0 ends them at once.",
     ).tag(config=True)
-    max_running = Int(
-        64,
-        help="Sequences that one model generates at once on CPU or GPU; the NPU takes one. "
-        "At least 1.",
-    ).tag(config=True)
     max_waiting = Int(
         1024,
         help="Requests that may wait for one model; the next gets 503. 0 is no limit.",
@@ -61,43 +54,15 @@ class ModelPool(LoggingConfigurable):
         help="Requests of one caller that may wait for one model; his next gets 429. "
         "0 is no limit.",
     ).tag(config=True)
-    max_batched_tokens = Int(
-        256,
-        help="Tokens of prompts that one step of the engine reads. Smaller makes answers of "
-        "others stall less behind a long prompt, larger reads prompts faster. At least 1.",
-    ).tag(config=True)
-    kv_cache_gib = Int(
-        0,
-        help="Memory of each model's KV cache in GiB. 0 lets it grow with the requests.",
-    ).tag(config=True)
-    npu_max_prompt_length = Int(
-        1024,
-        help="Tokens of the longest prompt on the NPU, fixed when a model is compiled. At least 1.",
-    ).tag(config=True)
-    npu_min_response_length = Int(
-        512,
-        help="Tokens of answer for which the NPU always has room, fixed when a model is "
-        "compiled. At least 1.",
-    ).tag(config=True)
-    single_request_devices = List(
-        Unicode(),
-        ["NPU"],
-        help="Kinds of device on which a model answers one request at a time.",
-    ).tag(config=True)
-    device_properties = Dict(
-        help="OpenVINO properties by kind of device, such as "
-        '{"CPU": {"INFERENCE_NUM_THREADS": 4}}. Empty leaves OpenVINO\'s defaults.',
-    ).tag(config=True)
-    worker_module = Unicode(
-        "npu_jupyter.engine.worker",
-        help="Python module that runs as the worker process of each loaded model.",
-    ).tag(config=True)
 
-    def __init__(self, registry: Registry, events: EventBus, **kwargs: Any) -> None:
+    def __init__(
+        self, registry: Registry, events: EventBus, devices: Devices, **kwargs: Any
+    ) -> None:
         """Hold no model yet."""
         super().__init__(**kwargs)
         self.registry = registry
-        self.devices = Devices()
+        self.devices = devices
+        self.launcher = Launcher(registry, devices, parent=self)
         self._events = events
         self._live: dict[str, LiveModel] = {}
         self._leaving: set[LiveModel] = set()
@@ -197,47 +162,12 @@ class ModelPool(LoggingConfigurable):
         self._events.publish("model.failed", model=name, message=str(error))
 
     async def _load(self, load: LoadInProgress, requested: str | None) -> LiveModel:
-        """Find a device and room for the model, and start its worker there.
-
-        When nobody asked for a device, one that fails leaves the model to the next.
-        """
+        """Find room for the model, and have its worker started."""
         record = load.record
-        if not record.path.exists():
-            message = f"The files of {record.name} are gone from {record.path}. {_renewal(record)}"
-            raise errors.LoadFailed(message)
+        check_files(record)
         async with self._room:  # one at a time, or two loads would take the same room
             await self._make_room(load)
-        candidates = await self.devices.candidates(record, requested)
-        for device in candidates:
-            try:
-                return await self._load_on(load, device)
-            except errors.LoadFailed as error:
-                if device is candidates[-1]:
-                    raise
-                self.log.warning("%s: %s Trying the next device.", device.name, error)
-        raise errors.LoadFailed(f"No device of this machine can run {record.name}.")
-
-    async def _load_on(self, load: LoadInProgress, device: Device) -> LiveModel:
-        record = load.record
-        load.device = device.name
-        load.expected_s = await asyncio.to_thread(
-            self.registry.expected_load, record.id, device.name
-        )
-        runner = Runner(
-            self._load_message(record, device.name),
-            module=self.worker_module,
-            log_path=Path(self.registry.data_dir) / "logs" / f"worker-{record.id}.log",
-            log=self.log,
-        )
-        runner.on_stage = load.enter
-        try:
-            info = await runner.start()
-        except BaseException as error:  # a cancelled load must leave no process behind either
-            await asyncio.shield(runner.stop())
-            if isinstance(error, errors.LoadFailed):
-                raise _with_advice(error, record, device) from error
-            raise
-        load.finish()
+        runner, info = await self.launcher.start(load, requested)
         limits = LaneLimits(info.max_running, self.max_waiting, self.max_waiting_per_caller)
         live = LiveModel(
             record, runner, Lane(limits), info, keep_alive_s=self.keep_alive_s, pinned=False
@@ -257,32 +187,6 @@ class ModelPool(LoggingConfigurable):
             await asyncio.to_thread(self.registry.record_load, *arguments)
         except Exception:  # an estimate is not worth a model that is ready
             self.log.warning("The times of a load cannot be kept.", exc_info=True)
-
-    def _load_message(self, record: ModelRecord, device: str) -> Load:
-        single = kind(device) in self.single_request_devices
-        cache_dir = Path(self.registry.data_dir) / "compiled" / str(record.id)
-        properties = {"CACHE_DIR": str(cache_dir)} if kind(device) != "CPU" else {}
-        max_prompt_length = None
-        context_length = record.context_length
-        if kind(device) == "NPU":
-            max_prompt_length = self.npu_max_prompt_length
-            context_length = max_prompt_length + self.npu_min_response_length
-            properties["MAX_PROMPT_LEN"] = max_prompt_length  # type: ignore[assignment]
-            properties["MIN_RESPONSE_LEN"] = self.npu_min_response_length  # type: ignore[assignment]
-        properties |= self.device_properties.get(kind(device), {})
-        return Load(
-            name=record.name,
-            type=record.type,
-            path=str(record.path),
-            device=device,
-            properties=properties,
-            context_length=context_length,
-            single=single,
-            max_prompt_length=max_prompt_length,
-            max_running=self.max_running,
-            kv_cache_gib=self.kv_cache_gib,
-            max_batched_tokens=self.max_batched_tokens,
-        )
 
     async def _make_room(self, load: LoadInProgress) -> None:
         """Unload what nobody uses, longest idle first, until the model fits.
@@ -418,25 +322,6 @@ class ModelPool(LoggingConfigurable):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _with_advice(
-    error: errors.LoadFailed, record: ModelRecord, device: Device
-) -> errors.LoadFailed:
-    """Say which model failed where, and how to mend it."""
-    reason = error.message.rstrip(".!")
-    message = (
-        f"{record.name} cannot be loaded on {device.name}: {reason}. If its files are damaged: "
-        f"{_renewal(record)}"
-    )
-    return errors.LoadFailed(message)
-
-
-def _renewal(record: ModelRecord) -> str:
-    return (
-        f"Remove it and pull it again: jupyter npu remove {record.name}; "
-        f"jupyter npu pull {record.source} --name {record.name}"
-    )
 
 
 def _same_device(loaded: str, asked: str) -> bool:

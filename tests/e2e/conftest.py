@@ -64,7 +64,7 @@ def lab(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
         "--expose-app-in-browser",
         "--ServerApp.base_url=/user/ann/",
         f"--ServerApp.root_dir={home / 'work'}",
-        "--ModelPool.max_running=2",
+        "--Launcher.max_running=2",
         "--ModelPool.max_waiting_per_caller=1",
     ]
     with serve(command, "/user/ann", "the-token-of-the-lab", data_dir, home) as running:

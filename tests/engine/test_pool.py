@@ -161,7 +161,7 @@ async def test_a_load_that_fails_fails_all_who_wait_and_is_tried_again(
         assert [type(result) for result in results] == [LoadFailed] * 4
         assert engine.pool.model_status(LLM) == (ModelStatus.FAILED, None)
         assert "bent" in engine.pool.failures[LLM]
-        engine.pool.device_properties = {}
+        engine.pool.launcher.device_properties = {}
         assert await answer(engine, asked()) == "0 1 2 "
         assert engine.pool.failures == {}
 

@@ -12,6 +12,7 @@ from traitlets.config import Config
 
 from npu_jupyter.engine.devices import Device
 from npu_jupyter.engine.engine import Engine
+from npu_jupyter.engine.launch import Launcher
 from npu_jupyter.registry.store import Registry
 
 
@@ -24,7 +25,7 @@ class EngineMaker(Protocol):
         *,
         devices: tuple[Device, ...] = (CPU,),
         request_timeout_s: float = 60,
-        **pool: Any,
+        **settings: Any,
     ) -> AbstractAsyncContextManager[Engine]:
         """Make one."""
 
@@ -38,14 +39,22 @@ def engine_maker(data_dir: Path) -> EngineMaker:
         *,
         devices: tuple[Device, ...] = (CPU,),
         request_timeout_s: float = 60,
-        **pool: Any,
+        **settings: Any,
     ) -> AsyncGenerator[Engine]:
         properties = {device.spec.name: worker or {} for device in devices}
-        pool = {"worker_module": "fake_worker", "device_properties": properties, **pool}
-        config = Config(ModelPool=pool, Engine={"request_timeout_s": request_timeout_s})
+        of_launcher = Launcher.class_own_traits(config=True)
+        launcher = {key: value for key, value in settings.items() if key in of_launcher}
+        config = Config(
+            Engine={"request_timeout_s": request_timeout_s},
+            ModelPool={key: value for key, value in settings.items() if key not in launcher},
+            Launcher={
+                "worker_module": "fake_worker",
+                "device_properties": properties,
+                **launcher,
+            },
+        )
         registry = Registry(data_dir=str(data_dir))
-        engine = Engine(registry, config=config)
-        engine.pool.devices = FixedDevices(*devices)
+        engine = Engine(registry, FixedDevices(*devices), config=config)
         try:
             yield engine
         finally:

@@ -1,6 +1,6 @@
 """``python -m fake_worker``: speaks the engine's messages without a model, and misbehaves as told.
 
-What to do comes by configuration: ``ModelPool.device_properties = {"CPU": {"fault": "deaf"}}``.
+What to do comes by configuration: ``Launcher.device_properties = {"CPU": {"fault": "deaf"}}``.
 An answer is the words ``0 1 2 …``, one a step. The prompt ``report`` is answered with what the
 worker knows of its requests: its own id, which of them run, and which were cancelled.
 """

@@ -18,7 +18,7 @@ Service = Callable[..., Server]
 
 @pytest.fixture
 def service(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Start ``jupyter npu`` with options: ``service("--ModelPool.max_running=1")``."""
+    """Start ``jupyter npu`` with options: ``service("--Launcher.max_running=1")``."""
     with ExitStack() as servers:
 
         def start(
@@ -37,8 +37,8 @@ def fake_service(service: Service) -> Service:
 
     def start(*options: str, **worker: object) -> Server:
         return service(
-            "--ModelPool.worker_module=fake_worker",
-            f"--ModelPool.device_properties={{'CPU': {worker!r}}}",
+            "--Launcher.worker_module=fake_worker",
+            f"--Launcher.device_properties={{'CPU': {worker!r}}}",
             *options,
             variables={"PYTHONPATH": os.pathsep.join(map(str, (ROOT, FAKES)))},
         )

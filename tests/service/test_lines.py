@@ -47,7 +47,7 @@ def waiting(server: Server) -> int:
 def test_callers_take_turns_however_much_one_of_them_sends(
     fake_service: Service, callers: ThreadPoolExecutor
 ) -> None:
-    server = fake_service("--ModelPool.max_running=1")
+    server = fake_service("--Launcher.max_running=1")
     ada, bob = server.key("chat"), server.key("chat")
     replies: list[Future[httpx.Response]] = []
     with streaming(server, endless()) as lines:
@@ -63,7 +63,7 @@ def test_callers_take_turns_however_much_one_of_them_sends(
 def test_a_caller_over_his_share_gets_429_and_others_do_not(
     fake_service: Service, callers: ThreadPoolExecutor
 ) -> None:
-    server = fake_service("--ModelPool.max_running=1", "--ModelPool.max_waiting_per_caller=1")
+    server = fake_service("--Launcher.max_running=1", "--ModelPool.max_waiting_per_caller=1")
     ada, bob = server.key("chat"), server.key("chat")
     with streaming(server, endless()) as lines:
         until_text(lines)
@@ -81,7 +81,7 @@ def test_a_caller_over_his_share_gets_429_and_others_do_not(
 
 
 def test_a_full_line_gives_503(fake_service: Service, callers: ThreadPoolExecutor) -> None:
-    server = fake_service("--ModelPool.max_running=1", "--ModelPool.max_waiting=1")
+    server = fake_service("--Launcher.max_running=1", "--ModelPool.max_waiting=1")
     with streaming(server, endless()) as lines:
         until_text(lines)
         waits = callers.submit(complete, server)
@@ -95,7 +95,7 @@ def test_a_full_line_gives_503(fake_service: Service, callers: ThreadPoolExecuto
 
 @pytest.mark.slow
 def test_the_place_in_line_is_told_in_comments(fake_service: Service) -> None:
-    server = fake_service("--ModelPool.max_running=1")
+    server = fake_service("--Launcher.max_running=1")
     with ExitStack() as streams:
         running = streams.enter_context(streaming(server, endless()))
         until_text(running)
