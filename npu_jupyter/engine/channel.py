@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import zmq
 
+from npu_jupyter.engine import process
 from npu_jupyter.engine.messages import (
     Address,
     FromWorker,
@@ -21,8 +22,8 @@ from npu_jupyter.engine.messages import (
 class Channel:
     """Messages to and from one worker.
 
-    It is ZeroMQ over loopback TCP on every system. CURVE encrypts it, and the server's public
-    key, told to the child alone, is the secret without which nobody can connect.
+    It is ZeroMQ. CURVE encrypts it, and the server's public key, told to the child alone, is the
+    secret without which nobody can connect.
 
     The loop watches the socket and not pyzmq's own asyncio socket, whose futures and bookkeeping
     for each message took a third of the server's time for a token.
@@ -40,8 +41,8 @@ class Channel:
         self._socket.setsockopt(zmq.RCVHWM, 0)
         public, self._socket.curve_secretkey = zmq.curve_keypair()
         self._socket.curve_server = True
-        port = self._socket.bind_to_random_port("tcp://127.0.0.1")
-        self.address = Address(f"tcp://127.0.0.1:{port}", public)
+        self._socket.bind(process.free_endpoint())
+        self.address = Address(self._socket.getsockopt_string(zmq.LAST_ENDPOINT), public)
         self._loop.add_reader(self._socket.fileno(), self._advance)
 
     def send(self, message: ToWorker) -> None:

@@ -44,7 +44,7 @@ class Inbox:
         """Start empty."""
         self._outputs: list[Output] = []
         self._ended = False
-        self._arrived = asyncio.Event()
+        self._reader: asyncio.Future[None] | None = None
 
     def put(self, output: Output) -> None:
         """Add `output` and wake the reader; what comes after an end is not told."""
@@ -52,12 +52,14 @@ class Inbox:
             return
         self._ended = isinstance(output, Finished | Failed | Embedded)
         self._outputs.append(output)
-        self._arrived.set()
+        if self._reader and not self._reader.done():
+            self._reader.set_result(None)
 
     async def get(self) -> list[Output]:
         """Wait for outputs and take all there are."""
-        await self._arrived.wait()
-        self._arrived.clear()
+        if not self._outputs:
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
         outputs, self._outputs = self._outputs, []
         return outputs
 
