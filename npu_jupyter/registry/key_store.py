@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from npu_jupyter.errors import NotFound
+from npu_jupyter.registry.data_directory import DataDirectory
 from npu_jupyter.registry.records import KeyRecord
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
     from npu_jupyter.registry.tables import ApiKey
 
 _LAST_USED_RESOLUTION_S = 60
 
 
-class KeyStore:
+class KeyStore(DataDirectory):
     """The part of the registry that holds keys."""
-
-    def _session(self) -> AbstractContextManager[Session]:
-        """Open the database."""
-        raise NotImplementedError
 
     def add_key(
         self, name: str, key_sha256: str, scopes: tuple[str, ...] = (), owner: str = ""

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from traitlets import Bool, Float, Unicode, default, validate
-from traitlets.config import LoggingConfigurable
+from traitlets import Bool, Float
 
 from npu_jupyter.errors import Conflict, ModelNotFound
 from npu_jupyter.registry.key_store import KeyStore
@@ -22,7 +19,6 @@ from npu_jupyter.registry.records import ModelFormat, ModelRecord, ModelType, Pu
 
 # sqlalchemy and alembic take 0.3 s to import: not before somebody asks for a model.
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
     from npu_jupyter.registry.importing import CheckedModel
@@ -37,23 +33,12 @@ def _say_nothing(_progress: PullProgress) -> None:
     """Take progress that nobody asked for."""
 
 
-class Registry(KeyStore, LoggingConfigurable):
+class Registry(KeyStore):
     """Models and API keys in a database, model files below a data directory.
 
     Every method may be called from any thread, and blocks. Several servers may share one data
     directory.
     """
-
-    data_dir = Unicode(
-        help="""Directory of models, database and caches. Default: the environment variable
-        NPU_JUPYTER_DATA, or `npu` below Jupyter's own data directory."""
-    ).tag(config=True)
-
-    db_url = Unicode(
-        "",
-        help="""SQLAlchemy URL of the database. Default: "", an SQLite file in data_dir, which
-        must not lie on a network drive.""",
-    ).tag(config=True)
 
     trust_remote_code = Bool(
         False,
@@ -67,22 +52,6 @@ class Registry(KeyStore, LoggingConfigurable):
         help="""Seconds that the check of an imported model may take, its first load and answer
         included. Default: 1800. 0 is no limit.""",
     ).tag(config=True)
-
-    def __init__(self, **kwargs: Any) -> None:
-        """Read the configuration; files and database are opened at first use."""
-        super().__init__(**kwargs)
-        self._opening = threading.Lock()
-        self._engine: Engine | None = None
-
-    @default("data_dir")
-    def _default_data_dir(self) -> str:
-        from jupyter_core.paths import jupyter_data_dir
-
-        return os.environ.get("NPU_JUPYTER_DATA") or str(Path(jupyter_data_dir()) / "npu")
-
-    @validate("data_dir")
-    def _absolute_data_dir(self, proposal: dict[str, Any]) -> str:
-        return str(Path(proposal["value"]).expanduser().absolute())
 
     # Models
 
@@ -156,7 +125,7 @@ class Registry(KeyStore, LoggingConfigurable):
         from npu_jupyter.registry.names import slug
         from npu_jupyter.registry.tables import Model
 
-        with registry_lock(self._root), self._session() as session, session.begin():
+        with registry_lock(self.root), self._session() as session, session.begin():
             taken = self._row(session, model.name)
             if taken is not None:
                 raise name_taken(self._record(taken))
@@ -176,7 +145,7 @@ class Registry(KeyStore, LoggingConfigurable):
             session.add(row)
             session.flush()
             if not model.in_place:
-                place = self._root / "models" / f"{row.id}-{slug(model.name)}"
+                place = self.root / "models" / f"{row.id}-{slug(model.name)}"
                 row.path = self._move(model, place, incoming)
             session.flush()
             return self._record(row)
@@ -189,7 +158,7 @@ class Registry(KeyStore, LoggingConfigurable):
         from npu_jupyter.registry.tables import Model
 
         self._open()  # takes the same lock
-        with registry_lock(self._root), self._session() as session, session.begin():
+        with registry_lock(self.root), self._session() as session, session.begin():
             row = self._row(session, name)
             if row is None:
                 raise self._not_found(name)
@@ -199,10 +168,10 @@ class Registry(KeyStore, LoggingConfigurable):
             place = self._place_of(row)
             session.delete(row)
             session.flush()
-            doomed = trash(self._root)
+            doomed = trash(self.root)
             if place is not None and place.exists():
                 self._retire(name, place, doomed)
-        for leftover in (doomed, self._root / "compiled" / str(row.id)):
+        for leftover in (doomed, self.root / "compiled" / str(row.id)):
             shutil.rmtree(leftover, ignore_errors=True)
 
     # How long loading takes
@@ -231,40 +200,14 @@ class Registry(KeyStore, LoggingConfigurable):
                 row.stage: row.seconds for row in session.scalars(select(LoadTime).where(*wanted))
             }
 
-    # The database
+    # Rows and folders
 
-    @property
-    def _root(self) -> Path:
-        return Path(self.data_dir)
+    def _opened(self) -> None:
+        """Clean up after imports that did not end."""
+        from npu_jupyter.registry.incoming import sweep
 
-    def _open(self) -> Engine:
-        """Open the database and clean up after dead imports, once."""
-        from npu_jupyter.registry.incoming import registry_lock, sweep
-
-        with self._opening:
-            if self._engine is None:
-                from npu_jupyter.registry.database import open_database
-
-                with registry_lock(self._root):
-                    path = self._root / "npu.sqlite3"
-                    self._engine = open_database(self.db_url or f"sqlite:///{path}")
-                    for path in sweep(self._root, self._places()):
-                        self.log.info("Removed %s, left by an import that did not end", path)
-            return self._engine
-
-    def close(self) -> None:
-        """Close the database; the next call opens it again."""
-        with self._opening:
-            if self._engine is not None:
-                self._engine.dispose()
-                self._engine = None
-
-    @contextmanager
-    def _session(self) -> Iterator[Session]:
-        from sqlalchemy.orm import Session
-
-        with Session(self._engine or self._open(), expire_on_commit=False) as session:
-            yield session
+        for path in sweep(self.root, self._places()):
+            self.log.info("Removed %s, left by an import that did not end", path)
 
     def _places(self) -> set[Path]:
         """List the folders of all registered models."""
@@ -294,7 +237,7 @@ class Registry(KeyStore, LoggingConfigurable):
             name=row.name,
             type=ModelType(row.type),
             format=ModelFormat(row.format),
-            path=self._root / row.path,
+            path=self.root / row.path,
             source=row.source,
             created=row.created,
             size_bytes=row.size_bytes,
@@ -307,7 +250,7 @@ class Registry(KeyStore, LoggingConfigurable):
     def _place_of(self, row: Model) -> Path | None:
         """Return the folder that was made for a model; None for one served where it lies."""
         path = Path(row.path)
-        return None if path.is_absolute() else self._root.joinpath(*path.parts[:2])
+        return None if path.is_absolute() else self.root.joinpath(*path.parts[:2])
 
     def _move(self, model: CheckedModel, place: Path, incoming: Incoming) -> str:
         """Move a model's files to `place`; return their path below the data directory."""
@@ -318,7 +261,7 @@ class Registry(KeyStore, LoggingConfigurable):
             place /= model.path.name
         else:
             model.path.rename(place)
-        return place.relative_to(self._root).as_posix()
+        return place.relative_to(self.root).as_posix()
 
     @staticmethod
     def _retire(name: str, place: Path, doomed: Path) -> None:
