@@ -14,7 +14,6 @@ import numpy as np
 from texts import Chat
 
 from npu_jupyter.engine.messages import Load
-from npu_jupyter.engine.pool import ModelPool
 from npu_jupyter.registry.records import ModelRecord, ModelType
 
 
@@ -36,10 +35,12 @@ class BareGeneration:
         import openvino_genai as genai
 
         scheduler = genai.SchedulerConfig()
-        scheduler.max_num_batched_tokens = ModelPool.max_batched_tokens.default_value
+        load = Load(name="", type="", path=str(path), device="CPU")
+        scheduler.max_num_batched_tokens = load.max_batched_tokens
         scheduler.dynamic_split_fuse = True
-        scheduler.enable_prefix_caching = Load("", "", "", "").prefix_caching
-        self._pipeline = genai.ContinuousBatchingPipeline(str(path), scheduler, "CPU", {})
+        scheduler.cache_size = load.kv_cache_gib
+        scheduler.enable_prefix_caching = load.prefix_caching
+        self._pipeline = genai.ContinuousBatchingPipeline(load.path, scheduler, load.device, {})
         self._tokenizer = self._pipeline.get_tokenizer()
         self._config = genai.GenerationConfig
         self._requests = 0

@@ -5,9 +5,10 @@ Bytes are kept as they come, each with its time, and read when the clock has sto
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
+import selectors
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from typing import Any
 from texts import Chat
 
 _DONE = "[DONE]"
+_READ_BYTES = 65_536
+_TIMEOUT_S = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,28 +32,11 @@ class Streamed:
     """As the server's usage counts say."""
 
 
-@dataclass
-class _Reply(asyncio.Protocol):
-    """One request, and what came back."""
+@dataclass(slots=True)
+class _Reply:
+    """What came back for one request, and when."""
 
-    request: bytes
     received: list[tuple[float, bytes]] = field(default_factory=list)
-    ended: asyncio.Future[None] = field(init=False)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.ended = asyncio.get_running_loop().create_future()
-        transport.write(self.request)
-
-    def data_received(self, data: bytes) -> None:
-        self.received.append((time.perf_counter(), data))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.ended.set_exception(exc) if exc else self.ended.set_result(None)
-
-    @property
-    def ended_at(self) -> float:
-        return self.received[-1][0]
 
     def read(self) -> tuple[float, int]:
         """Give the time of the first text, and the completion tokens.
@@ -94,18 +80,26 @@ def _request(port: int, token: str, model: str, chat: Chat, new_tokens: int) -> 
     ).encode() + body
 
 
-async def _stream(port: int, requests: Sequence[bytes]) -> Streamed:
-    loop = asyncio.get_running_loop()
-    replies = [_Reply(request) for request in requests]
-    started = time.perf_counter()
-    await asyncio.gather(
-        *(loop.create_connection(lambda r=reply: r, "127.0.0.1", port) for reply in replies)
-    )
-    await asyncio.gather(*(reply.ended for reply in replies))
-    seconds = max(reply.ended_at for reply in replies) - started
-    read = [reply.read() for reply in replies]
-    first = min(at for at, _ in read) - started
-    return Streamed(seconds, first, sum(tokens for _, tokens in read))
+def _send(port: int, request: bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), _TIMEOUT_S)
+    connection.sendall(request)
+    return connection
+
+
+def _receive(connections: dict[socket.socket, _Reply]) -> None:
+    """Take what comes until every connection is closed."""
+    with selectors.DefaultSelector() as selector:
+        for connection, reply in connections.items():
+            selector.register(connection, selectors.EVENT_READ, reply)
+        while selector.get_map():
+            for key, _ in selector.select(_TIMEOUT_S):
+                assert isinstance(key.fileobj, socket.socket)
+                data = key.fileobj.recv(_READ_BYTES)
+                if data:
+                    key.data.received.append((time.perf_counter(), data))
+                else:
+                    selector.unregister(key.fileobj)
+                    key.fileobj.close()
 
 
 def stream(port: int, token: str, model: str, chats: Sequence[Chat], new_tokens: int) -> Streamed:
@@ -115,4 +109,11 @@ def stream(port: int, token: str, model: str, chats: Sequence[Chat], new_tokens:
         RuntimeError: a stream did not come to its end.
     """
     requests = [_request(port, token, model, chat, new_tokens) for chat in chats]
-    return asyncio.run(_stream(port, requests))
+    started = time.perf_counter()
+    connections = {_send(port, request): _Reply() for request in requests}
+    _receive(connections)
+    replies = connections.values()
+    ended = max(reply.received[-1][0] for reply in replies)
+    read = [reply.read() for reply in replies]
+    first = min(at for at, _ in read)
+    return Streamed(ended - started, first - started, sum(tokens for _, tokens in read))

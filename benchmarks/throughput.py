@@ -9,7 +9,7 @@ from rounds import interleaved
 from server import Server
 from texts import chats
 
-ROUNDS = 7
+ROUNDS = 9
 _CALLERS = (1, 8, 32)
 _NEW_TOKENS = 128
 _AT_LEAST = 0.95
