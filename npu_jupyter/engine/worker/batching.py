@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,10 +19,13 @@ from npu_jupyter.engine.messages import (
     Started,
     TokenLogprob,
 )
+from npu_jupyter.engine.worker.grammar import SCHEMA_PARAM
 from npu_jupyter.engine.worker.sampling import generation_config, room
 from npu_jupyter.engine.worker.text import TextStream, advance_all
 from npu_jupyter.engine.worker.tokenizer import ModelTokenizer, tensor
+from npu_jupyter.errors import EngineFailed, InvalidSchema, NpuError, WorkerDied
 
+_MAX_REFUSED = 64
 _FINISH_REASONS = {
     genai.GenerationFinishReason.STOP: "stop",
     genai.GenerationFinishReason.LENGTH: "length",
@@ -37,6 +42,8 @@ class Choice:
     config: genai.GenerationConfig
     max_tokens: int
     text: TextStream
+    schema: str | None = None
+    """The JSON schema that it must match."""
     handle: genai.GenerationHandle | None = None
     generated: list[int] = field(default_factory=list)
     new: int = 0
@@ -57,6 +64,8 @@ class ContinuousBatching:
         self._send = send
         self._choices: dict[int, Choice] = {}
         self._next_id = 0
+        self._refused: deque[str] = deque(maxlen=_MAX_REFUSED)
+        """Schemas that passed every check and broke the pipeline."""
         self._build()
         self.tokenizer = ModelTokenizer(self._pipeline.get_tokenizer(), context_length - 1)
         self.max_running = load.max_running
@@ -89,6 +98,8 @@ class ContinuousBatching:
         Raises:
             NpuError: when the request cannot be run.
         """
+        if request.sampling.json_schema in self._refused:
+            raise _refusal()
         prompts = self.tokenizer.prompts(request)
         wanted = request.sampling.max_tokens
         rooms = [room(len(prompt), self._context_length, wanted) for prompt in prompts]
@@ -102,6 +113,7 @@ class ContinuousBatching:
                 ),
                 max_tokens=rooms[i],
                 text=TextStream(request.sampling.stop),
+                schema=request.sampling.json_schema,
             )
             for i, prompt in enumerate(prompts)
             for k in range(request.n)
@@ -198,18 +210,48 @@ class ContinuousBatching:
     def _recover(self, error: Exception) -> None:
         """Rebuild a pipeline that a request has broken, and lose only that request.
 
-        The one at fault has produced nothing yet; one with a grammar is the likeliest.
+        It has produced nothing yet; a grammar that does not compile is the likeliest reason.
         """
-        fresh = [choice for choice in self._choices.values() if not choice.generated]
-        suspects = [c for c in fresh if c.config.structured_output_config is not None]
-        lost = {c.request for c in suspects or fresh or self._choices.values()}
-        reason = str(error).strip().splitlines()[-1]
-        message = f"The engine refused this request: {reason}"
-        self._send([Failed(request, "EngineFailed", message) for request in lost])
-        kept = [choice for choice in self._choices.values() if choice.request not in lost]
+        traceback.print_exception(error)
+        self._rebuild()
+        choices = list(self._choices.values())
+        fresh = [choice for choice in choices if not choice.generated]
+        schemas = {choice.schema for choice in fresh if choice.schema}
+        self._refused += [schema for schema in schemas if not self._compiles(schema)]
+        lost: dict[int, NpuError] = {
+            choice.request: _refusal() for choice in fresh if choice.schema in self._refused
+        }
+        if not lost:
+            reason = str(error).strip().splitlines()[-1]
+            failed = EngineFailed(f"The engine refused this request: {reason}")
+            lost = {choice.request: failed for choice in fresh or choices}
+        # A grammar cannot go on in the middle of an answer: it would begin anew there.
+        cut = WorkerDied("The engine had to begin anew in mid-answer. Send the request again.")
+        lost |= {choice.request: cut for choice in choices if choice.generated and choice.schema}
+        self._send([Failed(k, type(e).__name__, e.message, e.param) for k, e in lost.items()])
         self._choices.clear()
+        for choice in choices:
+            if choice.request not in lost:
+                choice.config.max_new_tokens = choice.max_tokens - len(choice.generated)
+                self._start(choice)
+
+    def _rebuild(self) -> None:
         del self._pipeline
         self._build()
-        for choice in kept:
-            choice.config.max_new_tokens = choice.max_tokens - len(choice.generated)
-            self._start(choice)
+
+    def _compiles(self, schema: str) -> bool:
+        """Try a schema alone, in a pipeline where nothing runs."""
+        config = genai.GenerationConfig()
+        config.max_new_tokens = 1
+        config.structured_output_config = genai.StructuredOutputConfig(json_schema=schema)
+        try:
+            self._pipeline.generate([tensor(self.tokenizer.encode("Hello"))], [config])
+        except RuntimeError:
+            self._rebuild()
+            return False
+        return True
+
+
+def _refusal() -> InvalidSchema:
+    message = "The engine cannot compile this JSON schema to a grammar. Simplify it."
+    return InvalidSchema(message, param=SCHEMA_PARAM)
