@@ -44,8 +44,18 @@ def tables_in(page: str) -> list[str]:
 
 def _table(cls: type[Configurable]) -> str:
     rows = ["| setting | default | |", "|---|---|---|"]
-    rows += [_row(cls, name, trait) for name, trait in cls.class_own_traits(config=True).items()]
+    rows += [_row(cls, name, trait) for name, trait in _ours(cls).items()]
     return "\n".join([*rows, ""])
+
+
+def _ours(cls: type[Configurable]) -> dict[str, TraitType[object, object]]:
+    """Give the settings of a class and of its bases, Jupyter's left out."""
+    traits = cls.class_traits(config=True).items()
+    return {name: trait for name, trait in traits if _is_ours(trait.this_class)}
+
+
+def _is_ours(cls: type[object] | None) -> bool:
+    return cls is not None and cls.__module__.startswith("npu_jupyter.")
 
 
 def _row(cls: type[Configurable], name: str, trait: TraitType[object, object]) -> str:

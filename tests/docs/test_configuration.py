@@ -26,6 +26,10 @@ def test_every_class_that_can_be_configured_has_its_table() -> None:
     assert set(_SCRIPT["tables_in"](_PAGE)) == {cls.__name__ for cls in ours} == set(_CLASSES)
 
 
+def test_settings_of_base_classes_are_told_of() -> None:
+    assert "`Registry.data_dir`" in _PAGE
+
+
 def test_settings_named_anywhere_exist() -> None:
     lost = []
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
