@@ -66,6 +66,7 @@ def serve(
     token: str,
     data_dir: Path,
     home: Path,
+    *,
     variables: Mapping[str, str] = {},
 ) -> Iterator[Server]:
     """Run a server with files of its own until the tests that need it are done."""

@@ -94,5 +94,5 @@ def test_key_of_kernels_opens_no_kernel(lab: Server) -> None:
 def test_what_the_user_has_set_stays_alone(
     data_dir: Path, tmp_path: Path, option: str, theirs: dict[str, str]
 ) -> None:
-    with serve(jupyter(option), "", "a-token", data_dir, tmp_path, theirs) as server:
+    with serve(jupyter(option), "", "a-token", data_dir, tmp_path, variables=theirs) as server:
         assert json.loads(run(server, _READ)[0]) == theirs

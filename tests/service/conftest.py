@@ -25,7 +25,7 @@ def service(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             *options: str, data_dir: Path = data_dir, variables: Mapping[str, str] = {}
         ) -> Server:
             home = tmp_path_factory.mktemp("service")
-            context = serve([*COMMAND, *options], "", "", data_dir, home, variables)
+            context = serve([*COMMAND, *options], "", "", data_dir, home, variables=variables)
             return servers.enter_context(context)
 
         yield start
