@@ -111,9 +111,7 @@ def test_an_end_token_that_is_not_the_models(
 
 
 @pytest.mark.slow
-def test_an_embedder_becomes_fp16_on_request(
-    registry: Registry, embedder_original: Path
-) -> None:
+def test_an_embedder_becomes_fp16_on_request(registry: Registry, embedder_original: Path) -> None:
     record = registry.pull(str(embedder_original), precision="fp16")
     assert (record.name, record.precision) == ("minilm-original", "fp16")
     assert record.size_bytes > 45_000_000
