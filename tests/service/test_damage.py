@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from service.conftest import Service
-from service.wire import ask, chat, post, workers
+from service.wire import ask, chat, client, post, workers
 from serving import EMBEDDER, LLM, Server
 
 from npu_jupyter.registry.store import Registry
@@ -75,5 +75,4 @@ def test_a_model_that_was_deleted_behind_our_back(service: Service, own_data_dir
     shutil.rmtree(own_data_dir / "models")
     assert "are gone" in refusal(server, "/v1/chat/completions", **chat())
     assert "are gone" in refusal(server, "/v1/embeddings", model=EMBEDDER, input="a")
-    with server.http() as http:
-        assert len(http.get("/v1/models").json()["data"]) == 2
+    assert len(client(server).get("/v1/models").json()["data"]) == 2

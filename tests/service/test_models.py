@@ -10,6 +10,7 @@ from service.conftest import Service
 from service.wire import (
     ask,
     chat,
+    client,
     data,
     endless,
     post,
@@ -24,8 +25,7 @@ from serving import EMBEDDER, LLM, Server
 
 def load(server: Server, **body: object) -> list[dict[str, object]]:
     """Load a model and give the events that tell of it."""
-    with server.http() as http:
-        reply = http.post("/v1/models/load", json={"stream": True} | body)
+    reply = post(server, "/v1/models/load", **({"stream": True} | body))
     assert reply.headers["Content-Type"].startswith("text/event-stream"), reply.text
     return list(data(iter(reply.text.splitlines())))
 
@@ -86,8 +86,7 @@ def test_unloading_a_model_that_loads_ends_the_load(fake_service: Service) -> No
     with ThreadPoolExecutor() as pool:
         waits = pool.submit(post, server, "/v1/chat/completions", **chat())
         wait_until(lambda: workers(server, "fake_worker"))
-        with server.http() as http:
-            model = http.get(f"/v1/models/{LLM}").json()
+        model = client(server).get(f"/v1/models/{LLM}").json()
         assert model["npu"]["status"] == "loading"
         assert post(server, "/v1/models/unload", name=LLM).status_code == 200
     assert waits.result().status_code == 503
@@ -125,8 +124,7 @@ def test_a_model_that_nobody_uses_sleeps_and_wakes(fake_service: Service) -> Non
     server = fake_service("--ModelPool.keep_alive_s=0.5")
     ask(server)
     wait_until(lambda: not status(server))
-    with server.http() as http:
-        assert http.get(f"/v1/models/{LLM}").json()["npu"]["status"] == "sleeping"
+    assert client(server).get(f"/v1/models/{LLM}").json()["npu"]["status"] == "sleeping"
     ask(server)
     pinned = post(server, "/v1/models/load", name=LLM, pin=True)
     assert pinned.json()["status"] in {"loaded", "already_loaded"}

@@ -9,6 +9,7 @@ from fakes.waiting import wait_until
 from service.wire import (
     ask,
     chat,
+    client,
     data,
     ended,
     endless,
@@ -71,8 +72,7 @@ def test_a_worker_killed_while_it_loads(bare_server: Server) -> None:
     assert error["code"] == "model_load_failed"
     assert LLM in error["message"]
     assert ended([worker])
-    with bare_server.http() as http:
-        model = http.get(f"/v1/models/{LLM}").json()
+    model = client(bare_server).get(f"/v1/models/{LLM}").json()
     assert model["npu"]["status"] == "failed"
     ask(bare_server)
 

@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -36,10 +37,15 @@ def long_prompt(words: int, about: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": f"{about} " + f" {about}" * (words - 1)}]
 
 
+@lru_cache
+def client(server: Server) -> httpx.Client:
+    """Give one client for each server: to make one reads all of the machine's certificates."""
+    return server.http()
+
+
 def ask(server: Server, **fields: Any) -> dict[str, Any]:
     """Get one whole answer, which must be good."""
-    with server.http() as http:
-        reply = http.post("/v1/chat/completions", json=chat(**fields))
+    reply = post(server, "/v1/chat/completions", **chat(**fields))
     assert reply.status_code == 200, reply.text
     answer: dict[str, Any] = reply.json()
     return answer
@@ -47,17 +53,13 @@ def ask(server: Server, **fields: Any) -> dict[str, Any]:
 
 def post(server: Server, path: str, **body: Any) -> httpx.Response:
     """Send a body as it is."""
-    with server.http() as http:
-        return http.post(path, json=body)
+    return client(server).post(path, json=body)
 
 
 @contextmanager
 def streaming(server: Server, body: dict[str, Any]) -> Iterator[Iterator[str]]:
     """Open a stream and give its events and comments; leaving the block hangs up."""
-    with (
-        server.http() as http,
-        http.stream("POST", "/v1/chat/completions", json=body) as reply,
-    ):
+    with client(server).stream("POST", "/v1/chat/completions", json=body) as reply:
         assert reply.status_code == 200, reply.read()
         yield (line for line in reply.iter_lines() if line)
 
@@ -101,8 +103,7 @@ def until_text(lines: Iterator[str]) -> None:
 
 def status(server: Server) -> dict[str, dict[str, Any]]:
     """Give what is told of each model in memory, by name."""
-    with server.http() as http:
-        models = http.get("/v1/models/status").json()["models"]
+    models = client(server).get("/v1/models/status").json()["models"]
     return {model["name"]: model for model in models}
 
 

@@ -19,11 +19,11 @@ from npu_jupyter.engine.messages import (
     Started,
     TokenLogprob,
 )
-from npu_jupyter.engine.worker.grammar import SCHEMA_PARAM
+from npu_jupyter.engine.worker.grammar import not_compiled
 from npu_jupyter.engine.worker.sampling import generation_config, room
 from npu_jupyter.engine.worker.text import TextStream, advance_all
 from npu_jupyter.engine.worker.tokenizer import ModelTokenizer, tensor
-from npu_jupyter.errors import EngineFailed, InvalidSchema, NpuError, WorkerDied
+from npu_jupyter.errors import EngineFailed, NpuError, WorkerDied
 
 _MAX_REFUSED = 64
 _FINISH_REASONS = {
@@ -99,7 +99,7 @@ class ContinuousBatching:
             NpuError: when the request cannot be run.
         """
         if request.sampling.json_schema in self._refused:
-            raise _refusal()
+            raise not_compiled()
         prompts = self.tokenizer.prompts(request)
         wanted = request.sampling.max_tokens
         rooms = [room(len(prompt), self._context_length, wanted) for prompt in prompts]
@@ -219,7 +219,7 @@ class ContinuousBatching:
         schemas = {choice.schema for choice in fresh if choice.schema}
         self._refused += [schema for schema in schemas if not self._compiles(schema)]
         lost: dict[int, NpuError] = {
-            choice.request: _refusal() for choice in fresh if choice.schema in self._refused
+            choice.request: not_compiled() for choice in fresh if choice.schema in self._refused
         }
         if not lost:
             reason = str(error).strip().splitlines()[-1]
@@ -250,8 +250,3 @@ class ContinuousBatching:
             self._rebuild()
             return False
         return True
-
-
-def _refusal() -> InvalidSchema:
-    message = "The engine cannot compile this JSON schema to a grammar. Simplify it."
-    return InvalidSchema(message, param=SCHEMA_PARAM)

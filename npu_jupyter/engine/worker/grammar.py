@@ -17,7 +17,7 @@ from llguidance import LLMatcher
 
 from npu_jupyter.errors import InvalidSchema
 
-SCHEMA_PARAM = "response_format.json_schema.schema"
+_PARAM = "response_format.json_schema.schema"
 
 _ANNOTATIONS = {
     "$comment",
@@ -57,11 +57,17 @@ def check_schema(schema: str) -> None:
     if reason:
         first = json.dumps(reason.splitlines()[0], ensure_ascii=False)
         message = f"This JSON schema cannot be used as a grammar: {first}. Change the schema."
-        raise InvalidSchema(message, param=SCHEMA_PARAM)
+        raise InvalidSchema(message, param=_PARAM)
     for where, fault in _faults(json.loads(schema), ""):
         place = f"at {where}, " if where else ""
         message = f"This JSON schema would not be kept to: {place}{fault}. Change the schema."
-        raise InvalidSchema(message, param=SCHEMA_PARAM)
+        raise InvalidSchema(message, param=_PARAM)
+
+
+def not_compiled() -> InvalidSchema:
+    """Refuse a schema that passed `check_schema` and broke the engine's compiler."""
+    message = "The engine cannot compile this JSON schema to a grammar. Simplify it."
+    return InvalidSchema(message, param=_PARAM)
 
 
 def _faults(schema: Any, where: str) -> Iterator[tuple[str, str]]:

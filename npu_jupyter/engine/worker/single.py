@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import cast
@@ -9,10 +10,11 @@ from typing import cast
 import openvino_genai as genai
 
 from npu_jupyter.engine.messages import Delta, Failed, Finished, Generate, Load, Output, Started
+from npu_jupyter.engine.worker.grammar import not_compiled
 from npu_jupyter.engine.worker.sampling import generation_config, room
 from npu_jupyter.engine.worker.text import TextStream, advance_all
 from npu_jupyter.engine.worker.tokenizer import ModelTokenizer, tensor
-from npu_jupyter.errors import UnsupportedParameter
+from npu_jupyter.errors import EngineFailed, NpuError, UnsupportedParameter
 
 
 class SingleRequest:
@@ -80,9 +82,13 @@ class SingleRequest:
         try:
             self._run(request, prompts, rooms)
         except RuntimeError as error:
+            traceback.print_exception(error)
             reason = str(error).strip().splitlines()[-1]
-            message = f"The engine refused this request: {reason}"
-            self._send([Failed(request.id, "EngineFailed", message)])
+            failed: NpuError = EngineFailed(f"The engine refused this request: {reason}")
+            if request.sampling.json_schema is not None:
+                failed = not_compiled()
+            name = type(failed).__name__
+            self._send([Failed(request.id, name, failed.message, failed.param)])
         finally:
             self._current = None
             self._cancelled.discard(request.id)
