@@ -94,9 +94,10 @@ class DemoApp(NpuCommand):
         command = [sys.executable, "-m", "jupyterlab", f"--LabApp.default_url={address}"]
         if not self.open_browser:
             command.append("--no-browser")
-        if os.name == "posix" and os.geteuid() == 0:
-            command.append("--allow-root")  # a container's only user; it listens on loopback
-        try:
-            return subprocess.call(command)
-        except KeyboardInterrupt:
-            return 0
+        if os.name == "posix":
+            if os.geteuid() == 0:
+                command.append("--allow-root")  # a container's only user; it listens on loopback
+            sys.stdout.flush()
+            # In our place, so that whoever ends this process ends JupyterLab, not its parent.
+            os.execv(command[0], command)  # noqa: S606 - no shell is wanted
+        return subprocess.call(command)

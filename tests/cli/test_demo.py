@@ -36,10 +36,10 @@ def demo(data_dir: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     )
     yield process
     children = psutil.Process(process.pid).children(recursive=True)
-    for child in children:
-        child.terminate()
+    process.terminate()
     process.communicate(timeout=60)
-    psutil.wait_procs(children, timeout=60)
+    _, left = psutil.wait_procs(children, timeout=60)
+    assert left == []
 
 
 @pytest.mark.slow
