@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-_INTERVAL_S = 0.02
+_INTERVAL_S = 0.05
 
 
 async def until(condition: Callable[[], object]) -> None:

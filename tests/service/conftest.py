@@ -8,12 +8,23 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from serving import ROOT, Server, serve
+from service.wire import ask, post, status
+from serving import LLM, ROOT, Server, serve
 
 FAKES = Path(__file__).parents[1] / "fakes"
 COMMAND = ["-c", "from npu_jupyter.app import main; main()"]
 
 Service = Callable[..., Server]
+
+
+@pytest.fixture
+def chat_server(bare_server: Server) -> Server:
+    """The shared bare service with the chat model in memory, and no other."""
+    for name in status(bare_server):
+        if name != LLM:
+            post(bare_server, "/v1/models/unload", name=name)
+    ask(bare_server)
+    return bare_server
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ def refusal(server: Server, path: str, **body: object) -> str:
     return str(error["message"])
 
 
+@pytest.mark.slow
 def test_a_gguf_that_breaks(service: Service, own_data_dir: Path) -> None:
     path = files(own_data_dir, LLM)
     whole = path.read_bytes()
@@ -51,6 +52,7 @@ def test_a_gguf_that_breaks(service: Service, own_data_dir: Path) -> None:
     ask(server)
 
 
+@pytest.mark.slow
 def test_an_openvino_model_that_breaks(service: Service, own_data_dir: Path) -> None:
     weights = files(own_data_dir, EMBEDDER) / "openvino_model.bin"
     whole = weights.read_bytes()

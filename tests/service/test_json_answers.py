@@ -25,9 +25,9 @@ def shaped(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
 
 
-def test_an_answer_matches_its_schema(bare_server: Server) -> None:
-    body = chat(response_format=shaped(PERSON), max_tokens=100, temperature=1, seed=1, n=8)
-    choices = post(bare_server, "/v1/chat/completions", **body).json()["choices"]
+def test_an_answer_matches_its_schema(chat_server: Server) -> None:
+    body = chat(response_format=shaped(PERSON), max_tokens=60, temperature=1, seed=1, n=4)
+    choices = post(chat_server, "/v1/chat/completions", **body).json()["choices"]
     ended = [
         choice["message"]["content"] for choice in choices if choice["finish_reason"] == "stop"
     ]
@@ -36,28 +36,26 @@ def test_an_answer_matches_its_schema(bare_server: Server) -> None:
         jsonschema.validate(json.loads(text), PERSON)
 
 
-def test_a_bad_schema_harms_nobody(bare_server: Server) -> None:
-    ask(bare_server)
-    (worker,) = workers(bare_server)
+def test_a_bad_schema_harms_nobody(chat_server: Server) -> None:
+    (worker,) = workers(chat_server)
     bad = {"type": "string", "pattern": "(["}
-    reply = post(bare_server, "/v1/chat/completions", **chat(response_format=shaped(bad)))
+    reply = post(chat_server, "/v1/chat/completions", **chat(response_format=shaped(bad)))
     assert reply.status_code == 400
     assert reply.json()["error"]["code"] == "invalid_json_schema"
-    ask(bare_server, response_format=shaped(PERSON))
-    assert [process.pid for process in workers(bare_server)] == [worker.pid]
+    ask(chat_server, response_format=shaped(PERSON))
+    assert [process.pid for process in workers(chat_server)] == [worker.pid]
 
 
 @pytest.mark.slow
-def test_a_schema_that_breaks_the_engine_costs_its_own_request_alone(bare_server: Server) -> None:
-    ask(bare_server)
-    (worker,) = workers(bare_server)
+def test_a_schema_that_breaks_the_engine_costs_its_own_request_alone(chat_server: Server) -> None:
+    (worker,) = workers(chat_server)
     running = chat(stream=True, max_tokens=200, ignore_eos=True)
     broken = chat(response_format=shaped(POISON))
     shapely = chat(response_format=shaped(PERSON), max_tokens=200)
-    with ThreadPoolExecutor() as pool, streaming(bare_server, running) as lines:
+    with ThreadPoolExecutor() as pool, streaming(chat_server, running) as lines:
         until_text(lines)
         replies = [
-            pool.submit(post, bare_server, "/v1/chat/completions", **body)
+            pool.submit(post, chat_server, "/v1/chat/completions", **body)
             for body in (broken, shapely, broken)
         ]
         *_, last = data(lines)
@@ -68,5 +66,5 @@ def test_a_schema_that_breaks_the_engine_costs_its_own_request_alone(bare_server
         assert refused.json()["error"]["code"] == "invalid_json_schema"
     # Its grammar may have been half-way through, and cannot go on from there.
     assert good.status_code == 200 or good.json()["error"]["code"] == "worker_died"
-    assert ask(bare_server)["choices"][0]["message"]["content"]
-    assert [process.pid for process in workers(bare_server)] == [worker.pid]
+    assert ask(chat_server)["choices"][0]["message"]["content"]
+    assert [process.pid for process in workers(chat_server)] == [worker.pid]

@@ -13,8 +13,8 @@ import pytest
 from fakes.waiting import wait_until
 from service.conftest import Service
 from service.wire import (
-    TIMEOUT_S,
     chat,
+    client,
     data,
     endless,
     post,
@@ -35,8 +35,7 @@ def callers() -> Iterator[ThreadPoolExecutor]:
 def complete(server: Server, prompt: str = "count", key: str = "", **fields: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     body = {"model": LLM, "prompt": prompt, "max_tokens": 4} | fields
-    url = f"{server.url}/v1/completions"
-    return httpx.post(url, json=body, headers=headers, timeout=TIMEOUT_S)
+    return client(server).post("/v1/completions", json=body, headers=headers)
 
 
 def waiting(server: Server) -> int:
@@ -118,6 +117,7 @@ def test_a_load_is_told_in_comments(fake_service: Service) -> None:
         assert list(data(lines))[-1]["choices"][0]["finish_reason"] == "length"
 
 
+@pytest.mark.slow
 def test_a_request_may_not_take_longer_than_the_server_allows(fake_service: Service) -> None:
     server = fake_service("--Engine.request_timeout_s=2")
     with streaming(server, endless()) as lines:

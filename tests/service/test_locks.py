@@ -18,8 +18,11 @@ HELLO = b'{"model": "%s", "messages": [{"role": "user", "content": "Hi"}], "max_
 BODY = HELLO % LLM.encode()
 
 
+CLIENT = httpx.Client(timeout=TIMEOUT_S)
+
+
 def call(method: str, url: str, **parts: Any) -> httpx.Response:
-    return httpx.request(method, url, timeout=TIMEOUT_S, **parts)
+    return CLIENT.request(method, url, **parts)
 
 
 @pytest.mark.parametrize(

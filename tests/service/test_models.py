@@ -53,6 +53,7 @@ def test_a_load_that_fails_says_so_in_its_stream(fake_service: Service) -> None:
     assert "these weights are bent" in error["message"]
 
 
+@pytest.mark.slow
 def test_an_answer_is_finished_before_its_model_goes(bare_server: Server) -> None:
     ask(bare_server)
     body = chat(stream=True, max_tokens=60, ignore_eos=True)
@@ -65,6 +66,7 @@ def test_an_answer_is_finished_before_its_model_goes(bare_server: Server) -> Non
     assert LLM not in status(bare_server)
 
 
+@pytest.mark.slow
 def test_an_unload_by_force_ends_answers_with_words(bare_server: Server) -> None:
     ask(bare_server)
     with streaming(bare_server, endless()) as lines:
@@ -94,6 +96,7 @@ def test_unloading_a_model_that_loads_ends_the_load(fake_service: Service) -> No
     wait_until(lambda: not workers(server, "fake_worker"))
 
 
+@pytest.mark.slow
 def test_eight_first_requests_start_one_worker(service: Service) -> None:
     server = service()
     with ThreadPoolExecutor(8) as pool:

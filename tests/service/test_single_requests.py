@@ -150,6 +150,7 @@ def test_a_client_gone_in_mid_stream(single: Server) -> None:
     assert status(single)[LLM]["tokens_generated"] - made < 100, "it went on generating"
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_mid_stream(single: Server) -> None:
     ask(single)
     (worker,) = workers(single)

@@ -30,10 +30,9 @@ LONG_PROMPT = 6_000
 """Tokens: the demo model reads 8,192."""
 
 
-def test_a_worker_killed_in_mid_stream(bare_server: Server) -> None:
-    ask(bare_server)
-    (worker,) = workers(bare_server)
-    with streaming(bare_server, endless()) as lines:
+def test_a_worker_killed_in_mid_stream(chat_server: Server) -> None:
+    (worker,) = workers(chat_server)
+    with streaming(chat_server, endless()) as lines:
         until_text(lines)
         worker.kill()
         events = list(data(lines))
@@ -41,70 +40,67 @@ def test_a_worker_killed_in_mid_stream(bare_server: Server) -> None:
     assert error["code"] == "worker_died"
     assert error["type"] == "server_error"
     assert "Send the request again" in error["message"]
-    assert ask(bare_server)["usage"]["completion_tokens"] > 0
-    (successor,) = workers(bare_server)
+    assert ask(chat_server)["usage"]["completion_tokens"] > 0
+    (successor,) = workers(chat_server)
     assert successor.pid != worker.pid
 
 
-def test_a_worker_killed_before_a_whole_answer(bare_server: Server) -> None:
-    ask(bare_server)
-    (worker,) = workers(bare_server)
+@pytest.mark.slow
+def test_a_worker_killed_before_a_whole_answer(chat_server: Server) -> None:
+    (worker,) = workers(chat_server)
     body = endless() | {"stream": False}
     with ThreadPoolExecutor() as pool:
-        reply = pool.submit(post, bare_server, "/v1/chat/completions", **body)
-        wait_until(lambda: status(bare_server)[LLM]["tokens_generated"] > 8)
+        reply = pool.submit(post, chat_server, "/v1/chat/completions", **body)
+        wait_until(lambda: status(chat_server)[LLM]["tokens_generated"] > 8)
         worker.kill()
     assert reply.result().status_code == 503
     assert reply.result().json()["error"]["code"] == "worker_died"
-    ask(bare_server)
+    ask(chat_server)
 
 
-def test_a_worker_killed_while_it_loads(bare_server: Server) -> None:
-    if LLM in status(bare_server):
-        post(bare_server, "/v1/models/unload", name=LLM)
+def test_a_worker_killed_while_it_loads(chat_server: Server) -> None:
+    post(chat_server, "/v1/models/unload", name=LLM)
     with ThreadPoolExecutor() as pool:
-        reply = pool.submit(post, bare_server, "/v1/chat/completions", **chat())
-        wait_until(lambda: workers(bare_server) or reply.done())
-        (worker,) = workers(bare_server)
+        reply = pool.submit(post, chat_server, "/v1/chat/completions", **chat())
+        wait_until(lambda: workers(chat_server) or reply.done())
+        (worker,) = workers(chat_server)
         worker.kill()
     error = reply.result().json()["error"]
     assert reply.result().status_code == 503
     assert error["code"] == "model_load_failed"
     assert LLM in error["message"]
     assert ended([worker])
-    model = client(bare_server).get(f"/v1/models/{LLM}").json()
+    model = client(chat_server).get(f"/v1/models/{LLM}").json()
     assert model["npu"]["status"] == "failed"
-    ask(bare_server)
+    ask(chat_server)
 
 
-def test_a_client_gone_in_mid_stream(bare_server: Server) -> None:
-    ask(bare_server)
-    with streaming(bare_server, endless()) as lines:
+def test_a_client_gone_in_mid_stream(chat_server: Server) -> None:
+    with streaming(chat_server, endless()) as lines:
         until_text(lines)
-        assert status(bare_server)[LLM]["requests_running"] == 1
-    until_idle(bare_server)
-    made = status(bare_server)[LLM]["tokens_generated"]
-    ask(bare_server)
-    assert status(bare_server)[LLM]["tokens_generated"] - made < 100, "it went on generating"
+        assert status(chat_server)[LLM]["requests_running"] == 1
+    until_idle(chat_server)
+    made = status(chat_server)[LLM]["tokens_generated"]
+    ask(chat_server)
+    assert status(chat_server)[LLM]["tokens_generated"] - made < 100, "it went on generating"
 
 
-def test_a_client_gone_in_prefill(bare_server: Server) -> None:
+def test_a_client_gone_in_prefill(chat_server: Server) -> None:
     """The worker's own processor time tells whether it dropped the prompt."""
-    ask(bare_server)
-    (worker,) = workers(bare_server)
+    (worker,) = workers(chat_server)
 
     def cpu_s() -> float:
         times = worker.cpu_times()
         return float(times.user + times.system)
 
     start_s = cpu_s()
-    hang_up = send(bare_server, chat(messages=long_prompt(LONG_PROMPT, "apples"), stream=True))
-    wait_until(lambda: status(bare_server)[LLM]["requests_running"])
+    hang_up = send(chat_server, chat(messages=long_prompt(LONG_PROMPT, "apples"), stream=True))
+    wait_until(lambda: status(chat_server)[LLM]["requests_running"])
     hang_up()
-    until_idle(bare_server)
-    ask(bare_server)
+    until_idle(chat_server)
+    ask(chat_server)
     dropped_s = cpu_s() - start_s
-    shorter = ask(bare_server, messages=long_prompt(LONG_PROMPT // 3, "oranges"), max_tokens=1)
+    shorter = ask(chat_server, messages=long_prompt(LONG_PROMPT // 3, "oranges"), max_tokens=1)
     assert shorter["usage"]["prompt_tokens"] > LONG_PROMPT // 3
     assert dropped_s < cpu_s() - start_s - dropped_s
 
@@ -122,22 +118,22 @@ def _answer(server: Server, number: int) -> tuple[int, int]:
 
 
 @pytest.mark.slow
-def test_two_hundred_callers_at_once(bare_server: Server) -> None:
+def test_two_hundred_callers_at_once(chat_server: Server) -> None:
     with ThreadPoolExecutor(CALLERS) as pool:
-        answers = list(pool.map(lambda i: _answer(bare_server, i), range(CALLERS)))
+        answers = list(pool.map(lambda i: _answer(chat_server, i), range(CALLERS)))
     assert len(answers) == CALLERS
     assert all(wanted == came for wanted, came in answers)
-    until_idle(bare_server)
+    until_idle(chat_server)
 
 
-def test_answers_at_once_are_those_that_each_gets_alone(bare_server: Server) -> None:
+def test_answers_at_once_are_those_that_each_gets_alone(chat_server: Server) -> None:
     # Few enough to be read in one step: a prompt that is cut reads its first part from the
     # compressed cache, and near ties may fall the other way.
     questions = [f"Say the number {number} in words." for number in range(4)]
 
     def say(question: str) -> str:
         messages = [{"role": "user", "content": question}]
-        with streaming(bare_server, chat(stream=True, messages=messages)) as lines:
+        with streaming(chat_server, chat(stream=True, messages=messages)) as lines:
             return text_of(data(lines))
 
     alone = [say(question) for question in questions]
