@@ -66,8 +66,8 @@ class NpuServer(ServerApp):
 
     @default("disable_check_xsrf")
     def _disable_check_xsrf_default(self) -> bool:
-        """Leave the XSRF cookie to browsers that log in; here none can."""
-        return self.on_loopback
+        """Leave the XSRF cookie to browsers that log in; where no key is asked none can."""
+        return issubclass(self.identity_provider_class, LocalIdentityProvider)
 
     def running_server_info(self, kernel_count: bool = True) -> str:  # noqa: ARG002 - none here
         """Say where we are; the base class speaks of notebooks and kernels."""

@@ -233,9 +233,13 @@ class ModelPool(LoggingConfigurable):
             await asyncio.wait([load.task])
             return
         live = self._live.get(record.name)
-        if live is None:
+        leaving = [live for live in self._leaving if live.record.name == record.name]
+        if live:
+            await self._unload(live, ModelStatus.REGISTERED, force=force)
+        elif leaving and force:
+            await asyncio.gather(*(live.runner.stop() for live in leaving))
+        else:
             raise errors.ModelNotFound(f"{record.name} is not loaded.", param="name")
-        await self._unload(live, ModelStatus.REGISTERED, force=force)
 
     async def _unload(self, live: LiveModel, state: ModelStatus, *, force: bool = False) -> None:
         name = live.record.name

@@ -237,6 +237,17 @@ async def test_an_answer_that_is_not_finished_in_time_is_ended_with_words(
         await all_ended(workers())
 
 
+async def test_force_ends_an_unload_that_waits(fake_engine: EngineMaker) -> None:
+    async with fake_engine(unload_grace_s=600) as engine, in_mid_answer(engine) as running:
+        unload = asyncio.create_task(engine.unload(LLM))
+        await until(lambda: engine.pool.model_status(LLM)[0] is ModelStatus.UNLOADING)
+        await engine.unload(LLM, force=True)
+        with pytest.raises(ModelUnloaded):
+            await running
+        await unload
+        assert engine.status() == []
+
+
 async def test_a_request_during_an_unload_gets_a_new_worker(fake_engine: EngineMaker) -> None:
     async with fake_engine(unload_grace_s=600) as engine, in_mid_answer(engine):
         (leaving,) = workers()

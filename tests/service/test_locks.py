@@ -161,6 +161,11 @@ def test_whoever_can_be_reached_from_outside_asks_for_a_key(ip: str, provider: t
     assert server.disable_check_xsrf == (provider is LocalIdentityProvider)
 
 
+def test_a_browser_that_can_log_in_is_asked_for_its_xsrf_cookie() -> None:
+    server = NpuServer(ip="127.0.0.1", identity_provider_class=PasswordIdentityProvider)
+    assert not server.disable_check_xsrf
+
+
 def test_a_service_that_asks_for_a_key(service: Service) -> None:
     server = service(
         "--ServerApp.identity_provider_class=jupyter_server.auth.identity.PasswordIdentityProvider",
@@ -176,4 +181,5 @@ def test_a_service_that_asks_for_a_key(service: Service) -> None:
     for key in ("the-token", server.key("chat")):
         headers = {"Authorization": f"Bearer {key}"}
         assert call("GET", f"{server.url}/v1/models", headers=headers).status_code == 200
+    assert call("POST", url, headers=headers, json=chat(model="none")).status_code == 404
     assert call("GET", f"{server.url}/api/kernels", headers=headers).status_code == 404
