@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +27,13 @@ from npu_jupyter.engine.worker.tokenizer import ModelTokenizer, tensor
 from npu_jupyter.errors import EngineFailed, NpuError, WorkerDied
 
 _MAX_REFUSED = 64
+_SEND_INTERVAL_S = 0.02
+"""Seconds from one message to the next while all that comes is more text.
+
+Nobody reads faster, and the server and its clients share the cores with the model: each message
+costs a step of a small model some percent.
+"""
+
 _FINISH_REASONS = {
     genai.GenerationFinishReason.STOP: "stop",
     genai.GenerationFinishReason.LENGTH: "length",
@@ -63,6 +71,8 @@ class ContinuousBatching:
         self._context_length = context_length
         self._send = send
         self._choices: dict[int, Choice] = {}
+        self._unsent: list[Output] = []
+        self._sent_at = 0.0
         self._next_id = 0
         self._refused: deque[str] = deque(maxlen=_MAX_REFUSED)
         """Schemas that passed every check and broke the pipeline."""
@@ -156,7 +166,17 @@ class ContinuousBatching:
             if choice.new or choice.finish_reason
         }
         if moved:
-            self._send(self._deltas(moved))
+            first = any(choice.new == len(choice.generated) for choice in moved.values())
+            self._unsent += self._deltas(moved)
+            last = isinstance(self._unsent[-1], Finished)
+            if first or last or time.monotonic() - self._sent_at >= _SEND_INTERVAL_S:
+                self._flush()
+
+    def _flush(self) -> None:
+        """Send what the last steps gave."""
+        self._send(self._unsent)
+        self._unsent = []
+        self._sent_at = time.monotonic()
 
     def _read(self, choice: Choice) -> None:
         """Take what the last step made of one choice."""
@@ -228,6 +248,7 @@ class ContinuousBatching:
         # A grammar cannot go on in the middle of an answer: it would begin anew there.
         cut = WorkerDied("The engine had to begin anew in mid-answer. Send the request again.")
         lost |= {choice.request: cut for choice in choices if choice.generated and choice.schema}
+        self._flush()
         self._send([Failed(k, type(e).__name__, e.message, e.param) for k, e in lost.items()])
         self._choices.clear()
         for choice in choices:
