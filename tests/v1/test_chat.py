@@ -241,7 +241,7 @@ def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(server: S
     messages: Any = [{"role": "user", "content": "word " * 9000}]
     for stream in (False, True):
         with pytest.raises(
-            openai.BadRequestError, match=r"prompt has \d+ tokens.* 8192"
+            openai.BadRequestError, match=r"has at least \d+ tokens.* 8191 at most"
         ) as refused:
             server.client().chat.completions.create(model=LLM, messages=messages, stream=stream)
         assert refused.value.code == "context_length_exceeded"
