@@ -27,6 +27,8 @@ from service.wire import (
 )
 from serving import LLM, Server, serve
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def single(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -150,7 +152,6 @@ def test_a_client_gone_in_mid_stream(single: Server) -> None:
     assert status(single)[LLM]["tokens_generated"] - made < 100, "it went on generating"
 
 
-@pytest.mark.slow
 def test_a_worker_killed_in_mid_stream(single: Server) -> None:
     ask(single)
     (worker,) = workers(single)
