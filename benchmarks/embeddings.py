@@ -8,7 +8,7 @@ import sys
 from bare import BATCHINGS, BareProcess
 from figures import Figure, median
 from models import Models
-from rounds import interleaved
+from rounds import Round, interleaved
 from server import Server
 from texts import sentences
 
@@ -34,17 +34,20 @@ def run(models: Models, rounds: int) -> list[Figure]:
                 return _served_s(models, server, sentences(_SENTENCES, texts))
 
             races[batching] = interleaved(bare_s, served_s, rounds, f"{batching}, s")
-    best = min(races, key=lambda batching: statistics.median(races[batching][0]))
-    bare_times, served_times = races[best]
+    best = min(races, key=lambda batching: _bare_s(races[batching]))
     figure = median(
         f"embeddings/s of the bare pipeline's best ({best})",
-        [alone / served for alone, served in zip(bare_times, served_times, strict=True)],
+        [done.bare / done.served for done in races[best]],
         _AT_LEAST,
         at_least=True,
         unit="",
-        details={"bare_s": bare_times, "served_s": served_times, "tried_s": tried},
+        details={"rounds_s": races, "tried_s": tried},
     )
     return [figure]
+
+
+def _bare_s(race: list[Round]) -> float:
+    return statistics.median(done.bare for done in race)
 
 
 def _try_all(bare: BareProcess) -> dict[str, float]:

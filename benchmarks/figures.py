@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
@@ -13,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 _GIB = 2**30
@@ -116,5 +116,5 @@ def save(figures: Sequence[Figure], folder: Path) -> Path:
         for figure in figures
     ]
     document = {"measured_at": now.isoformat(), "machine": machine(), "figures": results}
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(document)))
     return path

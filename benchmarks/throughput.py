@@ -31,18 +31,14 @@ def _figure(models: Models, server: Server, bare: BareProcess, callers: int, rou
         done = server.stream(models.chat, chats(callers, prompts), _NEW_TOKENS)
         return _rate(done.tokens, done.seconds, callers)
 
-    bare_rates, served_rates = interleaved(bare_rate, served_rate, rounds, f"{callers} at once")
+    measured = interleaved(bare_rate, served_rate, rounds, f"{callers} at once, tokens/s")
     return median(
         f"streamed tokens/s of the bare loop's, {callers} at once",
-        [served / alone for alone, served in zip(bare_rates, served_rates, strict=True)],
+        [done.served / done.bare for done in measured],
         _AT_LEAST,
         at_least=True,
         unit="",
-        details={
-            "bare_tokens_per_s": bare_rates,
-            "served_tokens_per_s": served_rates,
-            "new_tokens": _NEW_TOKENS,
-        },
+        details={"rounds_tokens_per_s": measured, "new_tokens": _NEW_TOKENS},
     )
 
 
