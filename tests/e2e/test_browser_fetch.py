@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 QUESTION: dict[str, Any] = {
     "model": LLM,
-    "messages": [{"role": "user", "content": "What is the capital of France?"}],
+    "messages": [{"role": "user", "content": "Write five sentences about the city of Paris."}],
     "temperature": 0,
     "stream": True,
 }
