@@ -9,7 +9,7 @@ from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import BaseModel, SecretStr
 from serving import EMBEDDER, LLM, Server
 
-QUESTION = "What is the capital of France?"
+QUESTION = "Write three sentences about the city of Paris."
 
 
 class City(BaseModel):

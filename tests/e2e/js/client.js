@@ -6,7 +6,7 @@ const [llm, embedder] = process.argv.slice(2);
 const client = new OpenAI({ maxRetries: 0 });
 const asked = {
   model: llm,
-  messages: [{ role: 'user', content: 'What is the capital of France?' }],
+  messages: [{ role: 'user', content: 'Write three sentences about the city of Paris.' }],
   temperature: 0
 };
 
