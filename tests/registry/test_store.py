@@ -153,6 +153,15 @@ def test_the_migrations_make_the_tables_that_the_code_expects(registry: Registry
         assert compare_metadata(context, Base.metadata) == []
 
 
+def test_a_database_that_is_up_to_date_is_opened_without_alembic(registry: Registry) -> None:
+    registry.models()
+    code = f"{_OPEN}.models(); print('alembic' in sys.modules, 'sqlalchemy' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, registry.data_dir], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "True"]
+
+
 def test_a_database_of_a_newer_release_is_left_alone(registry: Registry) -> None:
     registry.models()
     registry.close()
