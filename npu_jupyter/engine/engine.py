@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 
 _PROGRESS_INTERVAL_S = 0.5
 _MAX_ATTEMPTS = 3
+_LOOK_UP_INTERVAL_S = 2.0
+"""Seconds after which another process's removal of a model that is loaded here is noticed.
+
+To look into the database for each request took two fifths of what the server does for one.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +129,14 @@ class Engine(LoggingConfigurable):
 
     async def _record(self, model: str, wanted: ModelType) -> ModelRecord:
         """Look a model up and check that it is for this kind of request."""
-        record = await asyncio.to_thread(self.registry.get, model)
+        live = self.pool.find(model)
+        now = time.monotonic()
+        if live and now - live.looked_up_at < _LOOK_UP_INTERVAL_S:
+            record = live.record
+        else:
+            if live:
+                live.looked_up_at = now
+            record = await asyncio.to_thread(self.registry.get, model)
         if record.type is not wanted:
             right = (
                 "/v1/embeddings" if record.type is ModelType.EMBEDDING else "/v1/chat/completions"

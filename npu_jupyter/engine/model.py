@@ -74,6 +74,8 @@ class LiveModel:
         self.status = ModelStatus.LOADED
         self.loaded_at = time.time()
         self.last_used = self.loaded_at
+        self.looked_up_at = time.monotonic()
+        """When the registry was last known to have it."""
         self.tokens_generated = 0
 
     @property

@@ -78,6 +78,10 @@ class ModelPool(LoggingConfigurable):
         """Give a model that is in memory."""
         return self._live[name]
 
+    def find(self, name: str) -> LiveModel | None:
+        """Give a model if it is in memory."""
+        return self._live.get(name)
+
     async def load_events(
         self,
         name: str,
