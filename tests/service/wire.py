@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import httpx
@@ -37,9 +38,13 @@ def long_prompt(words: int, about: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": f"{about} " + f" {about}" * (words - 1)}]
 
 
-@lru_cache
 def client(server: Server) -> httpx.Client:
-    """Give one client for each server: to make one reads all of the machine's certificates."""
+    """Give each thread a client of its own: one for all closes connections under its users."""
+    return _client(server, threading.get_ident())
+
+
+@cache
+def _client(server: Server, _thread: int) -> httpx.Client:
     return server.http()
 
 

@@ -85,7 +85,12 @@ async def test_the_asynchronous_client(server: Server) -> None:
 
 def test_the_sdks_stream_helper_puts_the_answer_together(server: Server) -> None:
     with server.client().chat.completions.stream(
-        model=LLM, messages=HELLO, stop=["e"], n=2, stream_options={"include_usage": True}
+        model=LLM,
+        messages=HELLO,
+        stop=["e"],
+        n=2,
+        temperature=0,
+        stream_options={"include_usage": True},
     ) as stream:
         for _event in stream:
             pass

@@ -27,7 +27,7 @@ from npu_jupyter.engine.worker.tokenizer import ModelTokenizer, tensor
 from npu_jupyter.errors import EngineFailed, NpuError, WorkerDied
 
 _MAX_REFUSED = 64
-_SEND_INTERVAL_S = 0.02
+_SEND_INTERVAL_S = 0.033
 """Seconds from one message to the next while all that comes is more text.
 
 Nobody reads faster, and the server and its clients share the cores with the model: each message
