@@ -77,7 +77,8 @@ class DataDirectory(LoggingConfigurable):
         """Put the directory in order, under its lock, once the database is there."""
 
     @contextmanager
-    def _session(self) -> Iterator[Session]:
+    def session(self) -> Iterator[Session]:
+        """Open a session of the database."""
         from sqlalchemy.orm import Session
 
         with Session(self._engine or self._open(), expire_on_commit=False) as session:

@@ -24,7 +24,7 @@ class KeyStore(DataDirectory):
         """Store the digest of a new key."""
         from npu_jupyter.registry.tables import ApiKey
 
-        with self._session() as session, session.begin():
+        with self.session() as session, session.begin():
             row = ApiKey(
                 name=name,
                 key_sha256=key_sha256,
@@ -43,7 +43,7 @@ class KeyStore(DataDirectory):
         from npu_jupyter.registry.tables import ApiKey
 
         now = int(time.time())
-        with self._session() as session, session.begin():
+        with self.session() as session, session.begin():
             row = session.scalars(
                 select(ApiKey).where(ApiKey.key_sha256 == key_sha256, ApiKey.revoked.is_(None))
             ).one_or_none()
@@ -63,14 +63,14 @@ class KeyStore(DataDirectory):
         query = select(ApiKey).order_by(ApiKey.id)
         if owner is not None:
             query = query.where(ApiKey.owner == owner)
-        with self._session() as session:
+        with self.session() as session:
             return [_record(row) for row in session.scalars(query)]
 
     def revoke_key(self, key_id: int) -> KeyRecord:
         """End a key for good; raise `NotFound` if there is none of that id."""
         from npu_jupyter.registry.tables import ApiKey
 
-        with self._session() as session, session.begin():
+        with self.session() as session, session.begin():
             row = session.get(ApiKey, key_id)
             if row is None:
                 raise NotFound(f"There is no key {key_id}. See: jupyter npu keys")

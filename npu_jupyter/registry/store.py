@@ -61,7 +61,7 @@ class Registry(KeyStore):
 
         from npu_jupyter.registry.tables import Model
 
-        with self._session() as session:
+        with self.session() as session:
             return [self._record(row) for row in session.scalars(select(Model).order_by(Model.id))]
 
     def get(self, name_or_id: str | int) -> ModelRecord:
@@ -73,7 +73,7 @@ class Registry(KeyStore):
 
     def find(self, name_or_id: str | int) -> ModelRecord | None:
         """Return a model, or None."""
-        with self._session() as session:
+        with self.session() as session:
             row = self._row(session, name_or_id)
             return None if row is None else self._record(row)
 
@@ -81,7 +81,7 @@ class Registry(KeyStore):
         """Return the digest of what was imported, to tell the same from another."""
         from npu_jupyter.registry.tables import Model
 
-        with self._session() as session:
+        with self.session() as session:
             return session.get_one(Model, model_id).fingerprint
 
     def pull(
@@ -125,7 +125,7 @@ class Registry(KeyStore):
         from npu_jupyter.registry.names import slug
         from npu_jupyter.registry.tables import Model
 
-        with registry_lock(self.root), self._session() as session, session.begin():
+        with registry_lock(self.root), self.session() as session, session.begin():
             taken = self._row(session, model.name)
             if taken is not None:
                 raise name_taken(self._record(taken))
@@ -158,7 +158,7 @@ class Registry(KeyStore):
         from npu_jupyter.registry.tables import Model
 
         self._open()  # takes the same lock
-        with registry_lock(self.root), self._session() as session, session.begin():
+        with registry_lock(self.root), self.session() as session, session.begin():
             row = self._row(session, name)
             if row is None:
                 raise self._not_found(name)
@@ -180,7 +180,7 @@ class Registry(KeyStore):
         """Remember how long each stage of a load took, for the next estimate."""
         from npu_jupyter.registry.tables import LoadTime, Model
 
-        with self._session() as session, session.begin():
+        with self.session() as session, session.begin():
             if session.get(Model, model_id) is None:
                 return  # removed while it was loaded
             for stage, seconds in stage_seconds.items():
@@ -195,7 +195,7 @@ class Registry(KeyStore):
         from npu_jupyter.registry.tables import LoadTime
 
         wanted = (LoadTime.model_id == model_id, LoadTime.device == device)
-        with self._session() as session:
+        with self.session() as session:
             return {
                 row.stage: row.seconds for row in session.scalars(select(LoadTime).where(*wanted))
             }
@@ -215,7 +215,7 @@ class Registry(KeyStore):
 
         from npu_jupyter.registry.tables import Model
 
-        with self._session() as session:
+        with self.session() as session:
             places = (self._place_of(row) for row in session.scalars(select(Model)))
             return {place for place in places if place is not None}
 

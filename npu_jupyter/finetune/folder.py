@@ -1,0 +1,26 @@
+"""Where the files of a job lie: ``<data_dir>/jobs/<id>``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class JobFolder:
+    """The paths of one job's files."""
+
+    def __init__(self, data_dir: Path, job_id: int) -> None:
+        """Name them; nothing is made."""
+        self.path = data_dir / "jobs" / str(job_id)
+        self.lock = self.path / "trainer.lock"
+        """Held by the job's trainer as long as it lives."""
+        self.rows = self.path / "rows.jsonl"
+        """The dataset in normal form, as it was when the job was started."""
+        self.log = self.path / "trainer.log"
+        """Output of the trainer's process; its last words when it died."""
+        self.checkpoints = self.path / "checkpoints"
+        self.adapter = self.path / "adapter"
+        """What was trained, in PEFT's own form, before it is published."""
+
+    def checkpoint(self, step: int) -> Path:
+        """Name the folder of the checkpoint after `step` optimizer steps."""
+        return self.checkpoints / f"step-{step}"

@@ -1,0 +1,286 @@
+"""Jobs in the database: what a server and a trainer know of each other.
+
+The trainer writes here itself, so that a job's progress is kept whether or not a server runs.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from npu_jupyter.errors import Conflict, NotFound
+from npu_jupyter.finetune.recipe import Recipe
+from npu_jupyter.finetune.records import (
+    ENDED,
+    TRANSITIONS,
+    EventKind,
+    JobEvent,
+    JobRecord,
+    JobState,
+    NewJob,
+)
+from npu_jupyter.registry.data_directory import DataDirectory
+
+# As in the registry: sqlalchemy is not imported before somebody asks for a job.
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy.orm import Session
+
+    from npu_jupyter.registry.tables import Job
+
+_PROGRESS_FIELDS = frozenset(
+    {
+        "stage",
+        "current_step",
+        "total_steps",
+        "current_epoch",
+        "eta_seconds",
+        "trained_tokens",
+        "estimate",
+        "parity",
+    }
+)
+
+
+class JobStore:
+    """The jobs of a data directory. Every method blocks and may be called from any thread."""
+
+    def __init__(self, data: DataDirectory) -> None:
+        """Keep jobs in the database of `data`."""
+        self._data = data
+
+    def add(self, job: NewJob) -> tuple[JobRecord, bool]:
+        """Queue a job; give it and whether it is new.
+
+        The same idempotency key of the same owner gives the job that is there.
+        """
+        from sqlalchemy.exc import IntegrityError
+
+        from npu_jupyter.registry.tables import Job
+
+        row = Job(
+            owner=job.owner,
+            idempotency_key=job.idempotency_key,
+            model_id=job.model_id,
+            model_name=job.model_name,
+            dataset=job.dataset,
+            dataset_sha256=job.dataset_sha256,
+            rows=job.rows,
+            recipe=msgspec.to_builtins(job.recipe),
+            resulting_name=job.resulting_name,
+            resumed_from=job.resumed_from,
+            details=job.metadata,
+            status=JobState.QUEUED,
+            created_at=time.time(),
+        )
+        try:
+            with self._data.session() as session, session.begin():
+                session.add(row)
+                session.flush()
+                self._note(session, row, EventKind.STATUS, {"status": JobState.QUEUED})
+                return _record(row), True
+        except IntegrityError:
+            known = self._known(job)
+            if known is None:
+                raise
+            return known, False
+
+    def _known(self, job: NewJob) -> JobRecord | None:
+        from sqlalchemy import select
+
+        from npu_jupyter.registry.tables import Job
+
+        if job.idempotency_key is None:
+            return None
+        query = select(Job).where(
+            Job.owner == job.owner, Job.idempotency_key == job.idempotency_key
+        )
+        with self._data.session() as session:
+            row = session.scalars(query).one_or_none()
+            return None if row is None else _record(row)
+
+    def get(self, job_id: int, owner: str | None = None) -> JobRecord:
+        """Return a job, or only if it is `owner`'s; raise `NotFound`."""
+        with self._data.session() as session:
+            row = self._row(session, job_id)
+            if owner is not None and row.owner != owner:
+                raise _not_found(job_id)  # another's job is not to be told from none
+            return _record(row)
+
+    def jobs(
+        self, owner: str | None = None, states: Collection[JobState] | None = None
+    ) -> list[JobRecord]:
+        """List all jobs, one owner's, or those in some states; the oldest first."""
+        from sqlalchemy import select
+
+        from npu_jupyter.registry.tables import Job
+
+        query = select(Job).order_by(Job.id)
+        if owner is not None:
+            query = query.where(Job.owner == owner)
+        if states is not None:
+            query = query.where(Job.status.in_(states))
+        with self._data.session() as session:
+            return [_record(row) for row in session.scalars(query)]
+
+    def move(
+        self,
+        job_id: int,
+        to: JobState,
+        *,
+        expected: Collection[JobState],
+        stage: str = "",
+        error: str | None = None,
+        resulting_model: str | None = None,
+    ) -> bool:
+        """Change a job's state if it is in one of `expected`; False when it is not.
+
+        Raises:
+            ValueError: when no job may ever go that way.
+        """
+        from sqlalchemy import update
+
+        from npu_jupyter.registry.tables import Job
+
+        if wrong := [state for state in expected if to not in TRANSITIONS[state]]:
+            raise ValueError(f"A job cannot go from {', '.join(wrong)} to {to}.")
+        now = time.time()
+        values: dict[str, Any] = {"status": to, "stage": stage, "error": error}
+        if to is JobState.INITIALIZING:
+            values |= {"started_at": now, "attempts": Job.attempts + 1, "ended_at": None}
+        if to is JobState.QUEUED:
+            values |= {"stop_requested": False, "ended_at": None}
+        if to in ENDED:
+            values |= {"ended_at": now, "eta_seconds": None}
+        if resulting_model is not None:
+            values["resulting_model"] = resulting_model
+        guarded = update(Job).where(Job.id == job_id, Job.status.in_(expected)).values(values)
+        with self._data.session() as session, session.begin():
+            if not session.execute(guarded).rowcount:  # type: ignore[attr-defined]
+                return False
+            row = self._row(session, job_id)
+            told = {"status": to, "stage": stage, "error": error}
+            self._note(session, row, EventKind.STATUS, told)
+        return True
+
+    def progress(self, job_id: int, **values: Any) -> None:
+        """Set facts of a running job: stage, steps, epoch, ETA, tokens, estimate, parity."""
+        from sqlalchemy import update
+
+        from npu_jupyter.registry.tables import Job
+
+        unknown = values.keys() - _PROGRESS_FIELDS
+        assert not unknown, unknown
+        with self._data.session() as session, session.begin():
+            session.execute(update(Job).where(Job.id == job_id).values(values))
+            if "stage" in values:
+                row = self._row(session, job_id)
+                told = {"status": row.status, "stage": row.stage}
+                self._note(session, row, EventKind.STATUS, told)
+
+    def report(self, job_id: int, kind: EventKind, data: dict[str, Any], **values: Any) -> None:
+        """Add to a job's history, and set facts as `progress` does, both or neither."""
+        from sqlalchemy import update
+
+        from npu_jupyter.registry.tables import Job, JobEvent
+
+        with self._data.session() as session, session.begin():
+            session.add(JobEvent(job_id=job_id, time=time.time(), kind=kind, data=data))
+            if values:
+                session.execute(update(Job).where(Job.id == job_id).values(values))
+
+    def events(
+        self, job_id: int, after: int = 0, kinds: Collection[EventKind] | None = None
+    ) -> list[JobEvent]:
+        """Give a job's history after the event `after`, the oldest first."""
+        from sqlalchemy import select
+
+        from npu_jupyter.registry import tables
+
+        query = (
+            select(tables.JobEvent)
+            .where(tables.JobEvent.job_id == job_id, tables.JobEvent.id > after)
+            .order_by(tables.JobEvent.id)
+        )
+        if kinds is not None:
+            query = query.where(tables.JobEvent.kind.in_(kinds))
+        with self._data.session() as session:
+            return [
+                JobEvent(row.id, row.job_id, row.time, EventKind(row.kind), row.data)
+                for row in session.scalars(query)
+            ]
+
+    def request_stop(self, job_id: int) -> JobRecord:
+        """Ask a job to end at its next step; one that waits ends at once.
+
+        Raises:
+            Conflict: when it has ended already.
+        """
+        from sqlalchemy import update
+
+        from npu_jupyter.registry.tables import Job
+
+        job = self.get(job_id)
+        if self.move(job_id, JobState.STOPPED, expected={JobState.QUEUED}):
+            return self.get(job_id)
+        active = {JobState.INITIALIZING, JobState.RUNNING}
+        if not self.move(job_id, JobState.STOPPING, expected=active, stage=job.stage):
+            job = self.get(job_id)
+            if job.status is not JobState.STOPPING:
+                raise Conflict(f"Job {job_id} is {job.status}; there is nothing to stop.")
+        with self._data.session() as session, session.begin():
+            session.execute(update(Job).where(Job.id == job_id).values(stop_requested=True))
+        return self.get(job_id)
+
+    def _row(self, session: Session, job_id: int) -> Job:
+        from npu_jupyter.registry.tables import Job
+
+        row = session.get(Job, job_id)
+        if row is None:
+            raise _not_found(job_id)
+        return row
+
+    @staticmethod
+    def _note(session: Session, row: Job, kind: EventKind, data: dict[str, Any]) -> None:
+        from npu_jupyter.registry.tables import JobEvent
+
+        session.add(JobEvent(job_id=row.id, time=time.time(), kind=kind, data=data))
+
+
+def _not_found(job_id: int) -> NotFound:
+    return NotFound(f"There is no job {job_id}. List yours with GET /api/finetune/jobs.")
+
+
+def _record(row: Job) -> JobRecord:
+    return JobRecord(
+        id=row.id,
+        owner=row.owner,
+        model_id=row.model_id,
+        model_name=row.model_name,
+        dataset=row.dataset,
+        dataset_sha256=row.dataset_sha256,
+        rows=row.rows,
+        recipe=msgspec.convert(row.recipe, Recipe),
+        resulting_name=row.resulting_name,
+        resumed_from=row.resumed_from,
+        metadata=row.details,
+        status=JobState(row.status),
+        stage=row.stage,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        current_step=row.current_step,
+        total_steps=row.total_steps,
+        current_epoch=row.current_epoch,
+        eta_seconds=row.eta_seconds,
+        trained_tokens=row.trained_tokens,
+        error=row.error,
+        stop_requested=row.stop_requested,
+        attempts=row.attempts,
+        estimate=row.estimate,
+        parity=row.parity,
+        resulting_model=row.resulting_model,
+    )
