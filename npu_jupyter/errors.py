@@ -43,6 +43,10 @@ class NpuError(Exception):
             }
         }
 
+    def _render_traceback_(self) -> list[str]:
+        """Show one line in a notebook, as nothing in a traceback would help."""
+        return [f"{type(self).__name__}: {self.message}"]
+
 
 class InvalidRequest(NpuError):
     """A field is missing, of the wrong type, out of range or not supported here."""
