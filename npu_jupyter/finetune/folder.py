@@ -10,9 +10,12 @@ class JobFolder:
 
     def __init__(self, data_dir: Path, job_id: int) -> None:
         """Name them; nothing is made."""
+        self.job_id = job_id
         self.path = data_dir / "jobs" / str(job_id)
         self.lock = self.path / "trainer.lock"
         """Held by the job's trainer as long as it lives."""
+        self.process = self.path / "trainer.json"
+        """Which process the job's trainer is, kept as long as it may run."""
         self.rows = self.path / "rows.jsonl"
         """The dataset in normal form, as it was when the job was started."""
         self.log = self.path / "trainer.log"
@@ -24,3 +27,15 @@ class JobFolder:
     def checkpoint(self, step: int) -> Path:
         """Name the folder of the checkpoint after `step` optimizer steps."""
         return self.checkpoints / f"step-{step}"
+
+    @property
+    def last_checkpoint(self) -> int | None:
+        """The step of the newest checkpoint; None when there is none."""
+        names = (path.name for path in self.checkpoints.glob("step-*"))
+        return max((int(name[5:]) for name in names if name[5:].isdigit()), default=None)
+
+
+def job_folders(data_dir: Path) -> list[JobFolder]:
+    """List the folders of jobs below `data_dir`."""
+    names = (path.name for path in (data_dir / "jobs").glob("*"))
+    return [JobFolder(data_dir, int(name)) for name in names if name.isdigit()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
 
 import msgspec
@@ -79,9 +78,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> None:
         """Raise `InvalidRequest`, naming the field, for what no training could use."""
-        for name, (low, high) in _BOUNDS.items():
+        for name, (low, high) in BOUNDS.items():
             value = getattr(self, name)
-            if not (math.isfinite(value) and low <= value <= high):
+            if not low <= value <= high:  # as NaN is not either
                 raise InvalidRequest(
                     f"{name} is {value!r}; it must be from {low:g} to {high:g}.", param=name
                 )
@@ -100,7 +99,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _SMALLEST = 1e-8
-_BOUNDS: dict[str, tuple[float, float]] = {
+BOUNDS: dict[str, tuple[float, float]] = {
     "epochs": (_SMALLEST, 1000),
     "max_steps": (0, 10_000_000),
     "batch_size": (1, 1024),
@@ -120,3 +119,4 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "sample_steps": (0, 10_000_000),
     "seed": (0, 2**31 - 1),
 }
+"""The smallest and the largest value of each number."""

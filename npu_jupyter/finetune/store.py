@@ -13,7 +13,9 @@ import msgspec
 from npu_jupyter.errors import Conflict, NotFound
 from npu_jupyter.finetune.recipe import Recipe
 from npu_jupyter.finetune.records import (
+    ACTIVE,
     ENDED,
+    RESUMABLE,
     TRANSITIONS,
     EventKind,
     JobEvent,
@@ -110,6 +112,14 @@ class JobStore:
                 raise _not_found(job_id)  # another's job is not to be told from none
             return _record(row)
 
+    def find(self, job_id: int) -> JobRecord | None:
+        """Return a job, or None."""
+        from npu_jupyter.registry.tables import Job
+
+        with self._data.session() as session:
+            row = session.get(Job, job_id)
+            return None if row is None else _record(row)
+
     def jobs(
         self, owner: str | None = None, states: Collection[JobState] | None = None
     ) -> list[JobRecord]:
@@ -147,14 +157,15 @@ class JobStore:
 
         if wrong := [state for state in expected if to not in TRANSITIONS[state]]:
             raise ValueError(f"A job cannot go from {', '.join(wrong)} to {to}.")
-        now = time.time()
         values: dict[str, Any] = {"status": to, "stage": stage, "error": error}
         if to is JobState.INITIALIZING:
-            values |= {"started_at": now, "attempts": Job.attempts + 1, "ended_at": None}
+            values |= _begun()
+        if to is JobState.STOPPING:
+            values["stop_requested"] = True
         if to is JobState.QUEUED:
-            values |= {"stop_requested": False, "ended_at": None}
+            values |= {"stop_requested": False, "ended_at": None, "eta_seconds": None}
         if to in ENDED:
-            values |= {"ended_at": now, "eta_seconds": None}
+            values |= {"ended_at": time.time(), "eta_seconds": None}
         if resulting_model is not None:
             values["resulting_model"] = resulting_model
         guarded = update(Job).where(Job.id == job_id, Job.status.in_(expected)).values(values)
@@ -219,21 +230,76 @@ class JobStore:
         Raises:
             Conflict: when it has ended already.
         """
-        from sqlalchemy import update
+        while True:  # it may move on between the look and the change
+            job = self.get(job_id)
+            if job.status is JobState.STOPPING:
+                return job
+            if job.status in ENDED:
+                raise Conflict(f"Job {job_id} is {job.status}; there is nothing to stop.")
+            to = JobState.STOPPED if job.status is JobState.QUEUED else JobState.STOPPING
+            if self.move(job_id, to, expected={job.status}, stage=job.stage):
+                return self.get(job_id)
+
+    def request_resume(self, job_id: int) -> JobRecord:
+        """Queue a job again that failed or was stopped; it goes on from its last checkpoint.
+
+        Raises:
+            Conflict: when it is not over, or is complete.
+        """
+        if not self.move(job_id, JobState.QUEUED, expected=RESUMABLE):
+            job = self.get(job_id)
+            raise Conflict(
+                f"Job {job_id} is {job.status}; only a failed or stopped job can be resumed."
+            )
+        return self.get(job_id)
+
+    def pick(self, max_running: int) -> JobRecord | None:
+        """Take the job that has waited longest, if fewer than `max_running` have a trainer.
+
+        One statement, so that of all servers on the data directory one gets it.
+        """
+        from sqlalchemy import func, select, update
 
         from npu_jupyter.registry.tables import Job
 
-        job = self.get(job_id)
-        if self.move(job_id, JobState.STOPPED, expected={JobState.QUEUED}):
-            return self.get(job_id)
-        active = {JobState.INITIALIZING, JobState.RUNNING}
-        if not self.move(job_id, JobState.STOPPING, expected=active, stage=job.stage):
-            job = self.get(job_id)
-            if job.status is not JobState.STOPPING:
-                raise Conflict(f"Job {job_id} is {job.status}; there is nothing to stop.")
+        running = select(func.count()).select_from(Job).where(Job.status.in_(ACTIVE))
+        oldest = select(func.min(Job.id)).where(Job.status == JobState.QUEUED)
+        guarded = (
+            update(Job)
+            .where(
+                Job.id == oldest.scalar_subquery(),
+                Job.status == JobState.QUEUED,
+                running.scalar_subquery() < max_running,
+            )
+            .values(_begun() | {"status": JobState.INITIALIZING, "stage": "starting"})
+            .returning(Job.id)
+            .execution_options(synchronize_session=False)
+        )
         with self._data.session() as session, session.begin():
-            session.execute(update(Job).where(Job.id == job_id).values(stop_requested=True))
-        return self.get(job_id)
+            job_id = session.scalar(guarded)
+            if job_id is None:
+                return None
+            row = self._row(session, job_id)
+            told = {"status": row.status, "stage": row.stage, "error": None}
+            self._note(session, row, EventKind.STATUS, told)
+            return _record(row)
+
+    def delete(self, job_id: int) -> None:
+        """Forget a job that has ended, with its history.
+
+        Raises:
+            Conflict: when it has not ended.
+        """
+        from sqlalchemy import delete
+
+        from npu_jupyter.registry.tables import Job
+
+        guarded = delete(Job).where(Job.id == job_id, Job.status.in_(ENDED))
+        with self._data.session() as session, session.begin():
+            if session.execute(guarded).rowcount:  # type: ignore[attr-defined]
+                return
+        job = self.get(job_id)
+        raise Conflict(f"Job {job_id} is {job.status}. Stop it first, then delete it.")
 
     def _row(self, session: Session, job_id: int) -> Job:
         from npu_jupyter.registry.tables import Job
@@ -248,6 +314,14 @@ class JobStore:
         from npu_jupyter.registry.tables import JobEvent
 
         session.add(JobEvent(job_id=row.id, time=time.time(), kind=kind, data=data))
+
+
+def _begun() -> dict[str, Any]:
+    """Give what changes when a trainer gets a job."""
+    from npu_jupyter.registry.tables import Job
+
+    begun = {"started_at": time.time(), "ended_at": None, "error": None}
+    return begun | {"attempts": Job.attempts + 1}
 
 
 def _not_found(job_id: int) -> NotFound:
