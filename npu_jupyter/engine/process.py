@@ -1,4 +1,7 @@
-"""Child processes, bound to the server's life or not: the only place that asks which system it is."""
+"""Child processes, those that end with the server and those that outlive it.
+
+The only place that asks which system it is.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from serving import ROOT
 
 from npu_jupyter.finetune.folder import job_folders
 from npu_jupyter.finetune.recipe import Recipe
@@ -16,7 +17,6 @@ from npu_jupyter.finetune.store import JobStore
 from npu_jupyter.finetune.supervisor import Supervisor
 from npu_jupyter.finetune.trainer_process import TrainerProcess
 from npu_jupyter.registry.store import Registry
-from serving import ROOT
 
 FAKES = ROOT / "tests" / "fakes"
 
