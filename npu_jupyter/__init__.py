@@ -3,14 +3,64 @@
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING, TypedDict
+import importlib
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from npu_jupyter._version import __version__
 
 if TYPE_CHECKING:
     from npu_jupyter.app import NpuApp
+    from npu_jupyter.client import (
+        AsyncClient,
+        Client,
+        async_openai,
+        connect,
+        connect_async,
+        current,
+        openai,
+    )
 
-__all__ = ["__version__"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "__version__",
+    "async_openai",
+    "connect",
+    "connect_async",
+    "current",
+    "openai",
+]
+
+_LAZY = {
+    "AsyncClient": "npu_jupyter.client",
+    "Chat": "npu_jupyter.widgets",
+    "Client": "npu_jupyter.client",
+    "Compare": "npu_jupyter.widgets",
+    "FineTune": "npu_jupyter.widgets",
+    "Models": "npu_jupyter.widgets",
+    "Monitor": "npu_jupyter.widgets",
+    "async_openai": "npu_jupyter.client",
+    "connect": "npu_jupyter.client",
+    "connect_async": "npu_jupyter.client",
+    "current": "npu_jupyter.client",
+    "load_ipython_extension": "npu_jupyter.client.magics",
+    "openai": "npu_jupyter.client",
+}
+"""Where a name is: this package is imported by every Jupyter Server too, at each start."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import what a notebook asks for, when it does."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Complete the names that are not imported yet too."""
+    return sorted({*globals(), *_LAZY})
 
 
 class _ServerExtensionPoint(TypedDict):

@@ -1,0 +1,141 @@
+"""Fine-tuning jobs, for the client that waits. The twin for asyncio is `async_finetune`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from npu_jupyter.client import history, jobs, views
+from npu_jupyter.client.answers import Event
+from npu_jupyter.client.jobs import JobFacts
+from npu_jupyter.client.transport import Transport
+from npu_jupyter.client.waiting import POLL_S, JobProgress, job_progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class Job(jobs.Described):
+    """A fine-tuning job on the server, as it was when last asked for."""
+
+    def __init__(self, transport: Transport, facts: JobFacts) -> None:
+        """Hold what is known."""
+        self._transport = transport
+        self.facts = facts
+
+    def refresh(self) -> Job:
+        """Ask the server how it is now."""
+        self.facts = self._transport.send(jobs.one(self.id))
+        return self
+
+    def metrics(self) -> pd.DataFrame:
+        """Give what was measured so far, by step.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        return history.frame(self.refresh().facts.metrics)
+
+    def plot(self) -> Figure:
+        """Draw loss and learning rate so far.
+
+        Raises:
+            MissingExtra: matplotlib or pandas is not installed.
+        """
+        return history.figure(self.metrics(), views.card_text(views.job_card(self.facts)))
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Follow metrics, log and status from the start, until the job has ended."""
+        with closing(self._transport.stream(jobs.events(self.id))) as events:
+            for event in events:
+                if isinstance(event, Event):
+                    yield event.data
+
+    def wait(self, *, progress: JobProgress | None = None) -> Job:
+        """Wait for the end; interrupting leaves the job running.
+
+        `progress` is called with the facts every second; without it there is a bar.
+        """
+        with job_progress(self.id, progress) as tell:
+            while not self.refresh().facts.over:
+                tell(self.facts)
+                time.sleep(POLL_S)
+            tell(self.facts)
+        return self
+
+    def stop(self) -> Job:
+        """Stop at the next step; the last checkpoint is kept.
+
+        Raises:
+            NpuError: it has ended already.
+        """
+        self._transport.send(jobs.stop(self.id))
+        return self.refresh()
+
+    def resume(self, **settings: Any) -> Job:
+        """Go on from the last checkpoint, with other settings if they are given.
+
+        Raises:
+            NpuError: there is no checkpoint, or it has not ended.
+        """
+        job_id = self._transport.send(jobs.resume(self.id, settings))
+        return Job(self._transport, self._transport.send(jobs.one(job_id)))
+
+
+class JobList(views.Shown, list[Job]):
+    """Jobs, shown as a table."""
+
+    def _view(self) -> views.Table:
+        return views.job_table([job.facts for job in self])
+
+    __repr__ = views.Shown._repr_plain_
+
+
+class FineTuning:
+    """The fine-tuning jobs of a server."""
+
+    def __init__(self, transport: Transport) -> None:
+        """Speak to the server that `transport` reaches."""
+        self._transport = transport
+
+    def start(self, model: str | int, dataset: Any, **settings: Any) -> Job:
+        """Start a job: a model by name or registry id, a dataset by name or path.
+
+        `settings` are those of ``POST /api/finetune/start``: epochs, learning_rate, lora_r …
+
+        Raises:
+            InvalidRequest: naming the field, or the rows of the dataset that cannot be read.
+        """
+        job_id = self._transport.send(jobs.start(model, dataset, settings))
+        return self.job(job_id)
+
+    def jobs(self) -> JobList:
+        """List jobs, the newest first."""
+        return JobList(Job(self._transport, facts) for facts in self._transport.send(jobs.every()))
+
+    def job(self, job_id: int) -> Job:
+        """Give a job by its number.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return Job(self._transport, self._transport.send(jobs.one(job_id)))
+
+    def stop(self, job_id: int) -> Job:
+        """Stop a job at its next step; its last checkpoint is kept.
+
+        Raises:
+            NpuError: there is none, or it has ended.
+        """
+        return self.job(job_id).stop()
+
+    def resume(self, job_id: int, **settings: Any) -> Job:
+        """Go on from a job's last checkpoint.
+
+        Raises:
+            NpuError: there is no checkpoint, or it has not ended.
+        """
+        return self.job(job_id).resume(**settings)
