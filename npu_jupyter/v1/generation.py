@@ -41,7 +41,8 @@ class GenerationHandler(NpuHandler):
                 if isinstance(event, Text):
                     _count(usage, event.deltas)
                     if frames := wire.events(event.deltas):
-                        await stream.send(frames)
+                        counts = wire.usage_event(usage) if body.continuous_usage else b""
+                        await stream.send(frames + counts)
                 elif isinstance(event, Running):
                     self._started(event, usage)
                     stream.note(f"running on {event.device}")

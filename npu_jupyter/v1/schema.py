@@ -75,6 +75,8 @@ class StreamOptions(Body):
     """What a streamed answer contains besides the text."""
 
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
+    """The counts so far after each text, by vLLM's name: who shows a speed cannot count tokens."""
 
 
 class GenerationBody(Body):
@@ -103,6 +105,13 @@ class GenerationBody(Body):
     def include_usage(self) -> bool:
         """Whether a stream ends with a chunk of token counts."""
         return bool(self.stream_options and self.stream_options.include_usage)
+
+    @property
+    def continuous_usage(self) -> bool:
+        """Whether a stream tells the token counts as it goes."""
+        return self.include_usage and bool(
+            self.stream_options and self.stream_options.continuous_usage_stats
+        )
 
     def _sampling(
         self, *, max_tokens: int | None, logprobs: bool, json_schema: str | None = None

@@ -1,0 +1,25 @@
+/** Puts an answer into the notebook, where a notebook is: our JupyterLab extension does it. */
+
+import { button } from "./dom.js";
+
+const EVENT = "npu-jupyter:insert-cell";
+const WHY_OFF = "Insert as cell: there is no notebook here";
+
+/** Whether somebody listens: the extension marks the page. */
+function hasNotebook(element) {
+  return document.documentElement.hasAttribute("data-npu-jupyter-cells") && Boolean(element.closest(".jp-Notebook"));
+}
+
+/** Make a button that puts `source()` in a cell of `type` below the one of the widget. */
+export function insertButton(root, type, source, options = {}) {
+  const insert = () => {
+    const detail = { type, source: source() };
+    made.dispatchEvent(new CustomEvent(EVENT, { bubbles: true, detail }));
+  };
+  const made = button("cell", "Insert as cell", insert, { kind: "npu-quiet", ...options });
+  if (!hasNotebook(root)) {
+    made.disabled = true;
+    made.title = WHY_OFF;
+  }
+  return made;
+}
