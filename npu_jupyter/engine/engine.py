@@ -42,6 +42,8 @@ _LOOK_UP_INTERVAL_S = 2.0
 To look into the database for each request took two fifths of what the server does for one.
 """
 
+_MAX_LOOKED_UP = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class _Admitted:
@@ -64,6 +66,8 @@ class Engine(LoggingConfigurable):
         super().__init__(**kwargs)
         self.registry = registry
         self.events = EventBus()
+        self._looked_up: dict[str, tuple[ModelRecord, float]] = {}
+        """Records by name, with the time when the registry was asked."""
         self.pool = ModelPool(registry, self.events, devices or Devices(), parent=self)
 
     async def generate(
@@ -86,6 +90,7 @@ class Engine(LoggingConfigurable):
             n=request.n,
             echo=request.echo,
             template_kwargs=request.template_kwargs,
+            adapter=record.served_adapter,
         )
         async with aclosing(self._enter(record, request.choices, caller, deadline)) as entrance:
             async for event in entrance:
@@ -129,14 +134,14 @@ class Engine(LoggingConfigurable):
 
     async def _record(self, model: str, wanted: ModelType) -> ModelRecord:
         """Look a model up and check that it is for this kind of request."""
-        live = self.pool.find(model)
+        record, looked_up_at = self._looked_up.get(model, (None, 0.0))
         now = time.monotonic()
-        if live and now - live.looked_up_at < _LOOK_UP_INTERVAL_S:
-            record = live.record
-        else:
-            if live:
-                live.looked_up_at = now
+        stale = now - looked_up_at > _LOOK_UP_INTERVAL_S
+        if record is None or stale or not self.pool.find(record.loaded.name):
             record = await asyncio.to_thread(self.registry.get, model)
+            if len(self._looked_up) >= _MAX_LOOKED_UP:
+                self._looked_up.clear()
+            self._looked_up[model] = record, now
         if record.type is not wanted:
             right = (
                 "/v1/embeddings" if record.type is ModelType.EMBEDDING else "/v1/chat/completions"
@@ -153,10 +158,10 @@ class Engine(LoggingConfigurable):
         Whoever was in line when the model went away lines up again for the next worker.
         """
         for attempt in range(1, _MAX_ATTEMPTS + 1):
-            async for progress in self.pool.until_loaded(record):
+            async for progress in self.pool.until_loaded(record.loaded):
                 self._check_deadline(deadline, f"loading {record.name}")
                 yield progress
-            live = self.pool.get(record.name)
+            live = self.pool.get(record.loaded.name)
             try:
                 ticket = live.lane.join(caller.name, weight)
             except (errors.ModelUnloaded, errors.WorkerDied):

@@ -87,12 +87,12 @@ class Launcher(LoggingConfigurable):
         record = load.record
         load.device = device.name
         load.expected_s = await asyncio.to_thread(
-            self._registry.expected_load, record.id, device.name
+            self._registry.expected_load, record.id, load.place
         )
         runner = Runner(
             self._message(record, device.name),
             module=self.worker_module,
-            log_path=Path(self._registry.data_dir) / "logs" / f"worker-{record.id}.log",
+            log_path=Path(self._registry.data_dir) / "logs" / f"worker-{_slug(record)}.log",
             log=self.log,
         )
         runner.on_stage = load.enter
@@ -109,7 +109,7 @@ class Launcher(LoggingConfigurable):
     def _message(self, record: ModelRecord, device: str) -> Load:
         """Say what to load, where and how."""
         single = kind(device) in self.single_request_devices
-        cache_dir = Path(self._registry.data_dir) / "compiled" / str(record.id)
+        cache_dir = Path(self._registry.data_dir) / "compiled" / _slug(record)
         properties = {"CACHE_DIR": str(cache_dir)} if kind(device) != "CPU" else {}
         max_prompt_length = None
         context_length = record.context_length
@@ -131,7 +131,13 @@ class Launcher(LoggingConfigurable):
             max_running=self.max_running,
             kv_cache_gib=self.kv_cache_gib,
             max_batched_tokens=self.max_batched_tokens,
+            adapters=record.takes_adapters,
+            prefix_caching=not record.takes_adapters,
         )
+
+
+def _slug(record: ModelRecord) -> str:
+    return f"{record.id}-adapters" if record.takes_adapters else str(record.id)
 
 
 def check_files(record: ModelRecord) -> None:

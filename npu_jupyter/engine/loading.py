@@ -41,6 +41,11 @@ class LoadInProgress:
         self.stage_s: dict[str, float] = {}
         """Seconds that each stage took this time."""
 
+    @property
+    def place(self) -> str:
+        """Name what the times of a load depend on besides the model."""
+        return f"{self.device}{'+adapters' if self.record.takes_adapters else ''}"
+
     def enter(self, stage: str) -> None:
         """Go on to the next stage."""
         now = time.monotonic()

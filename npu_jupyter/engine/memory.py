@@ -16,6 +16,7 @@ _RETRY_AFTER_S = 10
 _PROCESS_BYTES = 300 * _MIB  # a worker with the engine imported and no model
 _WEIGHTS_FACTOR = {
     ModelFormat.OPENVINO: 1.3,  # the weights, and what compiling keeps of them
+    ModelFormat.ADAPTER: 1.3,
     ModelFormat.GGUF: 2.5,  # also unpacked to the layout that the CPU computes in
 }
 

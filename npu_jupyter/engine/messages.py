@@ -58,6 +58,9 @@ class Load(msgspec.Struct, tag=True, tag_field="kind", frozen=True):
     """Memory for the KV cache in GiB; 0 grows as needed."""
     max_batched_tokens: int = 256
     prefix_caching: bool = True
+    adapters: bool = False
+    """Whether requests name adapters. Their cache knows nothing of prefixes: what one adapter
+    computed is wrong for another."""
 
 
 class Generate(msgspec.Struct, tag=True, tag_field="kind", frozen=True):
@@ -72,6 +75,8 @@ class Generate(msgspec.Struct, tag=True, tag_field="kind", frozen=True):
     n: int = 1
     echo: bool = False
     template_kwargs: dict[str, Any] = {}
+    adapter: str = ""
+    """Path of the adapter to apply; empty where the worker takes none."""
 
 
 class Embed(msgspec.Struct, tag=True, tag_field="kind", frozen=True):
@@ -117,6 +122,7 @@ class LoadError(msgspec.Struct, tag=True, tag_field="kind", frozen=True):
 class TokenLogprob(msgspec.Struct, frozen=True):
     """One chosen token with its log probability."""
 
+    id: int
     token: str
     bytes: list[int]
     logprob: float

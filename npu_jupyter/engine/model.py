@@ -41,6 +41,8 @@ class LoadedModel:
     memory_bytes: int
     requests_running: int
     requests_waiting: int
+    max_running: int
+    """Sequences that run at once; what is sent beyond that waits in line."""
     last_used: float
     """Unix time in seconds."""
     pinned: bool
@@ -74,8 +76,6 @@ class LiveModel:
         self.status = ModelStatus.LOADED
         self.loaded_at = time.time()
         self.last_used = self.loaded_at
-        self.looked_up_at = time.monotonic()
-        """When the registry was last known to have it."""
         self.tokens_generated = 0
 
     @property
@@ -123,6 +123,7 @@ class LiveModel:
             memory_bytes=self.memory_bytes,
             requests_running=self.lane.running,
             requests_waiting=self.lane.waiting,
+            max_running=self.lane.limits.max_running,
             last_used=self.last_used,
             pinned=self.pinned,
             keep_alive_s=self.keep_alive_s,

@@ -95,7 +95,7 @@ class ModelPool(LoggingConfigurable):
         Raises:
             NpuError: when it cannot be loaded.
         """
-        record = await asyncio.to_thread(self.registry.get, name)
+        record = (await asyncio.to_thread(self.registry.get, name)).loaded
         while True:
             already_loaded = record.name in self._live
             async for progress in self.until_loaded(record, device):
@@ -186,7 +186,7 @@ class ModelPool(LoggingConfigurable):
 
     async def _remember(self, load: LoadInProgress) -> None:
         """Keep how long the stages took, for the next estimate."""
-        arguments = (load.record.id, load.device, load.stage_s)
+        arguments = (load.record.id, load.place, load.stage_s)
         try:
             await asyncio.to_thread(self.registry.record_load, *arguments)
         except Exception:  # an estimate is not worth a model that is ready
@@ -230,7 +230,7 @@ class ModelPool(LoggingConfigurable):
         Raises:
             ModelNotFound: when it is not registered, or not loaded.
         """
-        record = await asyncio.to_thread(self.registry.get, name)
+        record = await self._to_unload(name)
         load = self._loads.get(record.name)
         if load:
             load.task.cancel()
@@ -244,6 +244,12 @@ class ModelPool(LoggingConfigurable):
             await asyncio.gather(*(live.runner.stop() for live in leaving))
         else:
             raise errors.ModelNotFound(f"{record.name} is not loaded.", param="name")
+
+    async def _to_unload(self, name: str) -> ModelRecord:
+        """Find what to unload; what is listed as loaded may have a name that is not registered."""
+        if name in self._live:
+            return self._live[name].record
+        return (await asyncio.to_thread(self.registry.get, name)).loaded
 
     async def _unload(self, live: LiveModel, state: ModelStatus, *, force: bool = False) -> None:
         name = live.record.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 
@@ -33,6 +34,13 @@ class JobFolder:
         """The step of the newest checkpoint; None when there is none."""
         names = (path.name for path in self.checkpoints.glob("step-*"))
         return max((int(name[5:]) for name in names if name[5:].isdigit()), default=None)
+
+
+def incoming_rows(data_dir: Path) -> Path:
+    """Name a file for the rows of a job that has no number yet."""
+    folder = data_dir / "jobs" / "incoming"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{uuid.uuid4().hex}.jsonl"
 
 
 def job_folders(data_dir: Path) -> list[JobFolder]:

@@ -27,7 +27,7 @@ from npu_jupyter.registry.data_directory import DataDirectory
 
 # As in the registry: sqlalchemy is not imported before somebody asks for a job.
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from sqlalchemy.orm import Session
 
@@ -54,10 +54,16 @@ class JobStore:
         """Keep jobs in the database of `data`."""
         self._data = data
 
-    def add(self, job: NewJob) -> tuple[JobRecord, bool]:
+    def add(
+        self, job: NewJob, prepare: Callable[[int], None] = lambda _job_id: None
+    ) -> tuple[JobRecord, bool]:
         """Queue a job; give it and whether it is new.
 
-        The same idempotency key of the same owner gives the job that is there.
+        The same idempotency key of the same owner gives the job that is there. `prepare` puts
+        the files of a new one in place before anybody else sees it; if it fails there is no job.
+
+        Raises:
+            Conflict: another job that is not over makes a model of the same name.
         """
         from sqlalchemy.exc import IntegrityError
 
@@ -82,24 +88,41 @@ class JobStore:
             with self._data.session() as session, session.begin():
                 session.add(row)
                 session.flush()
+                self._check_name(session, row)
                 self._note(session, row, EventKind.STATUS, {"status": JobState.QUEUED})
+                prepare(row.id)
                 return _record(row), True
         except IntegrityError:
-            known = self._known(job)
+            known = self.known(job.owner, job.idempotency_key)
             if known is None:
                 raise
             return known, False
 
-    def _known(self, job: NewJob) -> JobRecord | None:
+    @staticmethod
+    def _check_name(session: Session, row: Job) -> None:
         from sqlalchemy import select
 
         from npu_jupyter.registry.tables import Job
 
-        if job.idempotency_key is None:
-            return None
-        query = select(Job).where(
-            Job.owner == job.owner, Job.idempotency_key == job.idempotency_key
+        same = select(Job.id).where(
+            Job.resulting_name == row.resulting_name, Job.id != row.id, Job.status.not_in(ENDED)
         )
+        other = session.scalars(same).first()
+        if other is not None:
+            raise Conflict(
+                f"Job {other} makes {row.resulting_name} already. Choose another suffix.",
+                param="suffix",
+            )
+
+    def known(self, owner: str, idempotency_key: str | None) -> JobRecord | None:
+        """Return the job that an owner has started with a key, if there is one."""
+        from sqlalchemy import select
+
+        from npu_jupyter.registry.tables import Job
+
+        if idempotency_key is None:
+            return None
+        query = select(Job).where(Job.owner == owner, Job.idempotency_key == idempotency_key)
         with self._data.session() as session:
             row = session.scalars(query).one_or_none()
             return None if row is None else _record(row)
@@ -204,9 +227,13 @@ class JobStore:
                 session.execute(update(Job).where(Job.id == job_id).values(values))
 
     def events(
-        self, job_id: int, after: int = 0, kinds: Collection[EventKind] | None = None
+        self,
+        job_id: int,
+        after: int = 0,
+        kinds: Collection[EventKind] | None = None,
+        limit: int | None = None,
     ) -> list[JobEvent]:
-        """Give a job's history after the event `after`, the oldest first."""
+        """Give a job's history after the event `after`, the oldest first, `limit` at most."""
         from sqlalchemy import select
 
         from npu_jupyter.registry import tables
@@ -218,11 +245,30 @@ class JobStore:
         )
         if kinds is not None:
             query = query.where(tables.JobEvent.kind.in_(kinds))
+        if limit is not None:
+            query = query.limit(limit)
         with self._data.session() as session:
             return [
                 JobEvent(row.id, row.job_id, row.time, EventKind(row.kind), row.data)
                 for row in session.scalars(query)
             ]
+
+    def newest_event(self, job_id: int) -> int:
+        """Give the id of the last event of a job: cheap, to see whether there is something new.
+
+        Raises:
+            NotFound: the job is gone.
+        """
+        from sqlalchemy import func, select
+
+        from npu_jupyter.registry.tables import JobEvent
+
+        query = select(func.max(JobEvent.id)).where(JobEvent.job_id == job_id)
+        with self._data.session() as session:
+            newest = session.scalar(query)
+        if newest is None:
+            raise _not_found(job_id)
+        return newest
 
     def request_stop(self, job_id: int) -> JobRecord:
         """Ask a job to end at its next step; one that waits ends at once.

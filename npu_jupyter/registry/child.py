@@ -142,7 +142,7 @@ def _named_error(message: dict[str, Any]) -> NpuError:
     kind: type[NpuError] = getattr(errors, message["error"])
     # Not through the class's own __init__: some compose their message from other arguments.
     error = kind.__new__(kind)
-    NpuError.__init__(error, message["message"])
+    NpuError.__init__(error, message["message"], param=message["param"])
     return error
 
 
@@ -181,7 +181,13 @@ class Parent:
         try:
             self._send({"result": work(self)})
         except NpuError as error:
-            self._send({"error": type(error).__name__, "message": error.message})
+            self._send(
+                {
+                    "error": type(error).__name__,
+                    "message": error.message,
+                    "param": error.param,
+                }
+            )
 
     def _send(self, message: dict[str, Any]) -> None:
         self._channel.write(json.dumps(message) + "\n")

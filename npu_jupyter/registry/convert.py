@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.util
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from npu_jupyter.errors import InvalidModel, InvalidRequest, MissingExtra
 from npu_jupyter.registry.child import ChildDied, run_child
 from npu_jupyter.registry.disk import ensure_space
 from npu_jupyter.registry.records import ModelType
-from npu_jupyter.registry.sources.source import Workspace
+
+if TYPE_CHECKING:  # sources ask whether there is a converter
+    from npu_jupyter.registry.sources.source import Workspace
 
 _LIBRARIES = ("torch", "transformers", "optimum", "nncf")
 _INT8_MAX_PARAMETERS = 1_000_000_000
@@ -61,8 +64,13 @@ def convert_model(
     parameters: int,
     trust_remote_code: bool,
     workspace: Workspace,
+    rounded: bool = False,
 ) -> None:
-    """Write the IR of `source`, a GGUF file or Hugging Face folder, to the new folder `out`."""
+    """Write the IR of `source`, a GGUF file or Hugging Face folder, to the new folder `out`.
+
+    A GGUF file is unpacked to ``convert/hugging-face`` in the workspace's folder on the way;
+    `rounded` leaves there the weights that int8 can hold.
+    """
     require_converter()
     copies = 2 * _FP16_BYTES if source.is_file() else _FP16_BYTES
     needed = int(parameters * (copies + _BYTES[precision]))
@@ -76,6 +84,7 @@ def convert_model(
         "type": kind,
         "precision": precision,
         "trust_remote_code": trust_remote_code,
+        "rounded": rounded,
     }
     try:
         run_child(

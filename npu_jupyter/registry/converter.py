@@ -26,6 +26,7 @@ _TASKS = {
 }
 _GROUP_SIZES = (128, 64, 32)
 _PER_CHANNEL = -1
+_INT8_MAX = 127
 
 
 def convert(parent: Parent) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def convert(parent: Parent) -> dict[str, Any]:
     with disk_errors_told(work, "The conversion"):
         if source.is_file():
             parent.report("convert", message="reading the GGUF file")
-            source = _unpack_gguf(source, work / "hugging-face")
+            source = _unpack_gguf(source, work / "hugging-face", rounded=request["rounded"])
         parent.report("convert", message="exporting to OpenVINO")
         _export(source, work / "ir", ModelType(request["type"]), request["trust_remote_code"])
         parent.report("convert", message=f"weights to {request['precision']}")
@@ -62,10 +63,11 @@ def _import_libraries(parent: Parent) -> None:
         ) from error
 
 
-def _unpack_gguf(path: Path, folder: Path) -> Path:
+def _unpack_gguf(path: Path, folder: Path, *, rounded: bool) -> Path:
     """Write the weights in Hugging Face form, with a tokenizer made of the file's metadata.
 
-    The tokenizer that transformers would make of a GGUF file is a wrong one.
+    The tokenizer that transformers would make of a GGUF file is a wrong one. `rounded` weights
+    are those that int8 can hold, so that who trains them trains what is served.
     """
     if importlib.util.find_spec("accelerate") is None:  # with which transformers reads GGUF
         raise MissingExtra("Converting a GGUF file", "convert")
@@ -82,11 +84,24 @@ def _unpack_gguf(path: Path, folder: Path) -> Path:
         raise InvalidModel(
             f"{path.name} ({file.architecture}) cannot be converted: {error}"
         ) from error
+    if rounded:
+        _round_to_int8(model)
     for config in (model.config, model.generation_config):
         for ours, theirs in (("bos", "bos"), ("eos", "eos"), ("pad", "padding")):
             setattr(config, f"{ours}_token_id", file.get(f"tokenizer.ggml.{theirs}_token_id"))
     model.save_pretrained(folder)
     return folder
+
+
+def _round_to_int8(model: Any) -> None:
+    """Move each weight to the nearest that symmetric int8 with one scale a row can hold."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear | torch.nn.Embedding):
+            weights = module.weight.data.float()
+            scale = weights.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / _INT8_MAX
+            module.weight.data = ((weights / scale).round() * scale).to(module.weight.dtype)
 
 
 def _export(source: Path, out: Path, kind: ModelType, trust_remote_code: bool) -> None:

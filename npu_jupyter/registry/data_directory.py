@@ -78,8 +78,19 @@ class DataDirectory(LoggingConfigurable):
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """Open a session of the database."""
+        """Open a session of the database.
+
+        Raises:
+            InsufficientDisk: it is full.
+            EngineBusy: another process has it locked.
+        """
+        from sqlalchemy.exc import OperationalError
         from sqlalchemy.orm import Session
 
-        with Session(self._engine or self._open(), expire_on_commit=False) as session:
-            yield session
+        try:
+            with Session(self._engine or self._open(), expire_on_commit=False) as session:
+                yield session
+        except OperationalError as error:
+            from npu_jupyter.registry.database import told
+
+            raise told(error) from error

@@ -8,9 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from npu_jupyter.errors import Conflict, NpuError
+from npu_jupyter.errors import Conflict, EngineBusy, InsufficientDisk, NpuError
+from npu_jupyter.registry.disk import REMEDY
 
 _BUSY_TIMEOUT_MS = 30_000
+_RETRY_AFTER_S = 5.0
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -36,6 +38,22 @@ def open_database(url: str) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def told(error: DBAPIError) -> NpuError:
+    """Put into words why the database did not do what was asked; it did none of it."""
+    reason = str(error.orig)
+    if "full" in reason:
+        return InsufficientDisk(f"The database cannot grow: {reason}. {REMEDY}")
+    if "locked" in reason or "busy" in reason:
+        return EngineBusy(
+            f"Another process has held the database for {_BUSY_TIMEOUT_MS // 1000} s. Try again; "
+            "if it stays so, look for a hung `jupyter npu` process and end it.",
+            retry_after_s=_RETRY_AFTER_S,
+        )
+    return NpuError(
+        f"The database failed: {reason}. Check the disk, Registry.data_dir and Registry.db_url."
+    )
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:

@@ -46,6 +46,8 @@ class CheckedModel:
     fingerprint: str
     facts: Checked
     in_place: bool
+    parent_id: int | None = None
+    """The base, for an adapter."""
 
 
 class Importer:
@@ -167,7 +169,7 @@ class Importer:
         if found.ours:
             found.path.rename(target)
         else:
-            _link_or_copy(found.path, target, self._cancelled)
+            link_or_copy(found.path, target, self._cancelled)
         return target
 
     def _convert(
@@ -210,13 +212,13 @@ def name_taken(record: ModelRecord) -> Conflict:
     )
 
 
-def _link_or_copy(source: Path, target: Path, cancelled: Event) -> None:
+def link_or_copy(source: Path, target: Path, cancelled: Event) -> None:
     """Take a file or folder in; a hard link costs no space where the disk is the same."""
     if source.is_dir():
         target.mkdir()
         for entry in sorted(source.iterdir()):
             if not entry.name.startswith("."):
-                _link_or_copy(entry, target / entry.name, cancelled)
+                link_or_copy(entry, target / entry.name, cancelled)
         return
     if cancelled.is_set():
         return

@@ -19,6 +19,12 @@ class ModelFormat(StrEnum):
 
     GGUF = "gguf"
     OPENVINO = "openvino"
+    ADAPTER = "adapter"
+    """LoRA weights for a base model, in PEFT's folder with `SERVED_ADAPTER` beside."""
+
+
+SERVED_ADAPTER = "served.safetensors"
+"""In an adapter's folder, the weights in the form in which the engine applies them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,24 @@ class ModelRecord:
     context_length: int | None = None
     parent: str | None = None
     """The base model's name, for an adapter."""
+    takes_adapters: bool = False
+    """Whether this is a base in a worker for its adapters: a carrier."""
+    carrier: ModelRecord | None = None
+    """What is loaded for an adapter: its base, in a worker of its own that all its adapters share.
+
+    The base's own worker knows no adapters: it is faster a token without, answers as if there
+    were none, and shares no cache with them.
+    """
+
+    @property
+    def loaded(self) -> ModelRecord:
+        """What is loaded to run it."""
+        return self.carrier or self
+
+    @property
+    def served_adapter(self) -> str:
+        """The file that the engine applies to the base; empty for a model that is no adapter."""
+        return str(self.path / SERVED_ADAPTER) if self.format is ModelFormat.ADAPTER else ""
 
 
 @dataclass(frozen=True, slots=True)

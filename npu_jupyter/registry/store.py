@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import shutil
 import threading
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from npu_jupyter.registry.incoming import Incoming
     from npu_jupyter.registry.tables import Model
 
+_CARRIER_SUFFIX = "+adapters"
+"""After a base's name, its worker for adapters; no name that is registered has a plus."""
 _NEAR_NAMES = 3
 _MAX_ID = 2**31 - 1
 
@@ -141,7 +144,10 @@ class Registry(KeyStore):
                 architecture=model.facts.architecture,
                 precision=model.facts.precision,
                 context_length=model.facts.context_length,
+                parent_id=model.parent_id,
             )
+            if model.parent_id is not None and session.get(Model, model.parent_id) is None:
+                raise ModelNotFound(f"The base of {model.name} was removed in the meantime.")
             session.add(row)
             session.flush()
             if not model.in_place:
@@ -171,8 +177,14 @@ class Registry(KeyStore):
             doomed = trash(self.root)
             if place is not None and place.exists():
                 self._retire(name, place, doomed)
-        for leftover in (doomed, self.root / "compiled" / str(row.id)):
+        base = self.base_folder(row.id)
+        tokenizer = base.with_suffix(".tokenizer")
+        for leftover in (doomed, self.root / "compiled" / str(row.id), base, tokenizer):
             shutil.rmtree(leftover, ignore_errors=True)
+
+    def base_folder(self, model_id: int) -> Path:
+        """Name the folder of what fine-tuning made of a model: see `npu_jupyter.finetune.base`."""
+        return self.root / "bases" / str(model_id)
 
     # How long loading takes
 
@@ -245,7 +257,21 @@ class Registry(KeyStore):
             precision=row.precision,
             context_length=row.context_length,
             parent=row.parent.name if row.parent else None,
+            carrier=self._carrier(row.parent) if row.parent else None,
         )
+
+    def _carrier(self, base: Model) -> ModelRecord:
+        """Describe what is loaded for the adapters of a base."""
+        openvino = self.base_folder(base.id) / "openvino"
+        record = dataclasses.replace(
+            self._record(base),
+            name=base.name + _CARRIER_SUFFIX,
+            format=ModelFormat.OPENVINO,
+            takes_adapters=True,
+        )
+        if base.format != ModelFormat.OPENVINO or openvino.is_dir():
+            record = dataclasses.replace(record, path=openvino)
+        return record
 
     def _place_of(self, row: Model) -> Path | None:
         """Return the folder that was made for a model; None for one served where it lies."""

@@ -53,7 +53,7 @@ class UnloadBody(Body):
 
 def describe(record: ModelRecord, engine: Engine) -> dict[str, Any]:
     """Say what a model is, in OpenAI's form with our own facts under one key."""
-    status, device = engine.pool.model_status(record.name)
+    status, device = engine.pool.model_status(record.loaded.name)
     model: dict[str, Any] = {
         "id": record.name,
         "object": "model",

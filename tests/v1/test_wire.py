@@ -50,14 +50,14 @@ def test_offsets_of_log_probabilities_go_on_from_chunk_to_chunk() -> None:
     wire = CompletionWire("m", 1, logprobs=True, include_usage=False)
     offsets = []
     for token in ("Hé", "llo", "!"):
-        logprob = TokenLogprob(token, list(token.encode()), -1.0)
+        logprob = TokenLogprob(7, token, list(token.encode()), -1.0)
         frames = wire.events([Delta(id=1, index=0, text=token, tokens=1, logprobs=[logprob])])
         offsets += chunks(frames)[0]["choices"][0]["logprobs"]["text_offset"]
     assert offsets == [0, 2, 5]
 
 
 def test_log_probabilities_of_held_back_text_are_not_lost() -> None:
-    logprob = TokenLogprob("<", [60], -1.0)
+    logprob = TokenLogprob(7, "<", [60], -1.0)
     frames = chat_wire().events([Delta(id=1, index=0, tokens=1, logprobs=[logprob])])
     choice = chunks(frames)[0]["choices"][0]
     assert choice["delta"] == {"content": ""}

@@ -95,6 +95,10 @@ class Worker:
             from npu_jupyter.engine.worker.single import SingleRequest
 
             return SingleRequest(load, context_length, self._send, self._poll)
+        if load.adapters:
+            from npu_jupyter.engine.worker.adapter_batching import AdapterBatching
+
+            return AdapterBatching(load, context_length, self._send)
         from npu_jupyter.engine.worker.batching import ContinuousBatching
 
         return ContinuousBatching(load, context_length, self._send)

@@ -7,6 +7,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import openvino_genai as genai
 
@@ -87,9 +88,12 @@ class ContinuousBatching:
         scheduler.cache_size = self._load.kv_cache_gib
         scheduler.enable_prefix_caching = self._load.prefix_caching
         self._pipeline = genai.ContinuousBatchingPipeline(
-            self._load.path, scheduler, self._load.device, self._load.properties
+            self._load.path, scheduler, self._load.device, self._properties()
         )
         self._base_config = self._pipeline.get_config()
+
+    def _properties(self) -> dict[str, Any]:
+        return self._load.properties
 
     @property
     def busy(self) -> bool:
@@ -139,6 +143,8 @@ class ContinuousBatching:
             self._start(choice)
 
     def _start(self, choice: Choice) -> None:
+        """Begin a choice, or go on with one that was interrupted."""
+        choice.config.max_new_tokens = choice.max_tokens - len(choice.generated)
         ids = choice.prompt + choice.generated
         choice.handle = self._pipeline.add_request(self._next_id, tensor(ids), choice.config)
         self._choices[self._next_id] = choice
@@ -253,7 +259,6 @@ class ContinuousBatching:
         self._choices.clear()
         for choice in choices:
             if choice.request not in lost:
-                choice.config.max_new_tokens = choice.max_tokens - len(choice.generated)
                 self._start(choice)
 
     def _rebuild(self) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import openvino_genai as genai
 
 from npu_jupyter.engine.messages import Delta, Failed, Finished, Generate, Load, Output, Started
+from npu_jupyter.engine.worker.adapters import adapter_config, placeholder
 from npu_jupyter.engine.worker.grammar import not_compiled
 from npu_jupyter.engine.worker.sampling import generation_config, room
 from npu_jupyter.engine.worker.text import TextStream, advance_all
@@ -32,12 +33,13 @@ class SingleRequest:
     ) -> None:
         """Read and compile the model."""
         self._context_length = context_length
+        self._takes_adapters = load.adapters
         self._send = send
         self._poll = poll
         self._queue: deque[tuple[Generate, list[list[int]], list[int]]] = deque()
         self._cancelled: set[int] = set()
         self._current: int | None = None
-        self._pipeline = genai.LLMPipeline(load.path, load.device, **load.properties)
+        self._pipeline = genai.LLMPipeline(load.path, load.device, **_properties(load))
         self._base_config = self._pipeline.get_generation_config()
         max_prompt = min(load.max_prompt_length or context_length, context_length - 1)
         self.tokenizer = ModelTokenizer(self._pipeline.get_tokenizer(), max_prompt)
@@ -81,6 +83,8 @@ class SingleRequest:
         self._current = request.id
         try:
             self._run(request, prompts, rooms)
+        except NpuError as error:
+            self._send([Failed(request.id, type(error).__name__, error.message, error.param)])
         except RuntimeError as error:
             traceback.print_exception(error)
             reason = str(error).strip().splitlines()[-1]
@@ -111,6 +115,8 @@ class SingleRequest:
         config = generation_config(
             self._base_config, request.sampling, max_new_tokens=limit, choice=choice
         )
+        if self._takes_adapters:
+            config.adapters = adapter_config(request.adapter)
         streamer = _Streamer(self, request, index)
         self._pipeline.generate(tensor(prompt), config, streamer)
         if request.id not in self._cancelled:
@@ -121,6 +127,16 @@ class SingleRequest:
         self._send([delta])
         self._poll()
         return delta.id not in self._cancelled
+
+
+def _properties(load: Load) -> dict[str, Any]:
+    if not load.adapters:
+        return load.properties
+    properties = {**load.properties, "adapters": placeholder(load.path)}
+    if not load.device.startswith("NPU"):
+        # The other backend keeps prefixes, and takes those of one adapter for another's.
+        properties["ATTENTION_BACKEND"] = "SDPA"
+    return properties
 
 
 class _Streamer(genai.StreamerBase):  # type: ignore[misc]  # openvino_genai has no types

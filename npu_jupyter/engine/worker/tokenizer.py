@@ -163,7 +163,7 @@ class ModelTokenizer:
     def logprob(self, token: int, logprob: float) -> TokenLogprob:
         """Describe a chosen token as OpenAI does."""
         raw = self.vocabulary.get(token, b"")
-        return TokenLogprob(raw.decode("utf-8", errors="replace"), list(raw), logprob)
+        return TokenLogprob(token, raw.decode("utf-8", errors="replace"), list(raw), logprob)
 
 
 def _text(pieces: dict[int, bytes], ids: list[int]) -> str:

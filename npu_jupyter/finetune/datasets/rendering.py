@@ -19,7 +19,7 @@ NOT_LEARNED = -100
 _PROMPT_KEPT = 0.25
 """Part of the length that a prompt keeps, at least, beside an answer that is too long."""
 _INSTRUCTIONS = frozenset({"system", "developer"})
-_NOTHING = "it holds nothing to learn"
+NOTHING = "it holds nothing to learn"
 _NO_TEMPLATE = (
     "it is a chat, and this model has no chat template; give prompt and completion, or text"
 )
@@ -115,7 +115,7 @@ class Renderer:
             return self._template.render(row.line, chat)
         prompt, text = (row.prompt or "", row.completion) if row.text is None else ("", row.text)
         if not text:
-            raise BadRow(row.line, _NOTHING)
+            raise BadRow(row.line, NOTHING)
         answer = Answer(len(prompt), len(prompt + text), learned=True)
         return Rendered(
             prompt + text, (answer,), special_tokens=True, add_end=row.completion is not None
@@ -134,7 +134,7 @@ class Renderer:
         ids, labels = self._cut(tokens, self._labels(tokens))
         example = Example(row.line, ids, labels, whole - len(ids))
         if not example.learned_tokens:
-            raise BadRow(row.line, _NOTHING)
+            raise BadRow(row.line, NOTHING)
         return example
 
     def _labels(self, tokens: Tokens) -> list[int]:
