@@ -211,6 +211,13 @@ class InvalidModel(NpuError):
     code = "invalid_model"
 
 
+class HubUnreachable(NpuError):
+    """The hub did not answer, and what is wanted is not on this machine."""
+
+    status = 503
+    code = "hub_unreachable"
+
+
 class MissingExtra(NpuError):
     """A part of the product that was not installed is needed."""
 
