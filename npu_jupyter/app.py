@@ -17,6 +17,9 @@ from npu_jupyter.api.pulls import Pulls
 from npu_jupyter.engine.engine import Engine
 from npu_jupyter.engine.launch import Launcher
 from npu_jupyter.engine.pool import ModelPool
+from npu_jupyter.finetune import handlers as finetune
+from npu_jupyter.finetune.jobs import Jobs
+from npu_jupyter.finetune.supervisor import Supervisor
 from npu_jupyter.keys import KeyRing
 from npu_jupyter.registry.store import Registry
 from npu_jupyter.service import NpuServer, serves_notebooks
@@ -35,7 +38,7 @@ class NpuApp(ExtensionApp):
     load_other_extensions = False
     serverapp_class = NpuServer
     serverapp_config = {"open_browser": False}
-    classes = [NpuServer, Engine, ModelPool, Launcher, Registry]
+    classes = [NpuServer, Engine, ModelPool, Launcher, Registry, Supervisor]
     subcommands = {  # named, as a server has no use for what they import
         "pull": (
             "npu_jupyter.cli.pull.PullApp",
@@ -90,11 +93,12 @@ class NpuApp(ExtensionApp):
         self.engine = Engine(self.registry, parent=self)
         self.keys = KeyRing(self.registry)
         self.pulls = Pulls(self.registry, self.engine.events, self.log)
+        self.jobs = Jobs(self.registry, lambda: self.engine.busy, parent=self)
         self._keeping_awake: asyncio.Task[None] | None = None
 
     def initialize_handlers(self) -> None:
         """Add our addresses."""
-        self.handlers.extend([*v1.routes(), *api.routes()])
+        self.handlers.extend([*v1.routes(), *api.routes(), *finetune.routes()])
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Tell kernels where we are, and keep the server awake while there is work."""
@@ -102,6 +106,7 @@ class NpuApp(ExtensionApp):
         if self._url and self.kernel_environment and serves_notebooks(serverapp):
             environment.offer(self._url, self.keys.issue_for_kernels("kernels"))
         self._keeping_awake = asyncio.create_task(self._keep_awake(serverapp))
+        self.jobs.supervisor.start()
         # What is there now stays as long as the server. Without this the next full collection,
         # which our first imports bring on, looks through all of it: the loop stalls for 0.15 s.
         gc.freeze()
@@ -115,17 +120,22 @@ class NpuApp(ExtensionApp):
 
     def current_activity(self) -> dict[str, bool] | None:
         """Tell Jupyter Server whether it may shut down for lack of activity."""
-        work = {"engine": self.engine.busy, "imports": self.pulls.busy}
+        work = {
+            "engine": self.engine.busy,
+            "imports": self.pulls.busy,
+            "fine-tuning": self.jobs.supervisor.busy,
+        }
         return work if any(work.values()) else None
 
     async def stop_extension(self) -> None:
-        """End all workers."""
+        """End all workers; trainers go on by themselves."""
         if self._url:
             environment.withdraw(self._url)
         if self._keeping_awake:
             self._keeping_awake.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeping_awake
+        await self.jobs.supervisor.close()
         await self.pulls.close()
         await self.engine.close()
 

@@ -215,6 +215,16 @@ class NpuHandler(ExtensionHandlerMixin, APIHandler):
             )
         return parse_object(self.request.body)
 
+    def refuse_foreign_form(self) -> None:
+        """Refuse a form that a page from elsewhere sends: for those no browser asks before.
+
+        Raises:
+            PermissionDenied: the browser says that it is one.
+        """
+        site = self.request.headers.get("Sec-Fetch-Site", "none")
+        if site not in {"none", "same-origin"} and not self.token_authenticated:
+            raise PermissionDenied("Forms of pages from elsewhere are not taken without a key.")
+
     # What is answered
 
     def set_default_headers(self) -> None:

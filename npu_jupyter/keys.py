@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PREFIX = "sk-npu-"
 """What our keys start with, so that other tokens never cost a look into the database."""
 
+KERNEL_KEY_ID = "kernel"
 SCOPES = ("chat", "load", "finetune", "admin")
 CACHE_S = 10.0
 """Seconds for which a key's answer is remembered, so that not every request asks the database."""
@@ -48,7 +49,7 @@ class KeyRing:
         """Make a key that lives as long as this server and is written nowhere."""
         token = PREFIX + secrets.token_urlsafe(_TOKEN_BYTES)
         scopes = frozenset(SCOPES) - {"admin"}
-        self._session[_hash(token)] = ApiKey("kernel", "kernels of this server", owner, scopes)
+        self._session[_hash(token)] = ApiKey(KERNEL_KEY_ID, "kernels of this server", owner, scopes)
         return token
 
     def create(self, name: str, scopes: Iterable[str], owner: str) -> str:

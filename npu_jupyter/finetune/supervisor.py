@@ -24,7 +24,7 @@ from npu_jupyter.registry.data_directory import DataDirectory
 
 _LOOK_INTERVAL_S = 0.5
 """Between two looks while there are jobs to watch."""
-_IDLE_INTERVAL_S = 5.0
+_IDLE_INTERVAL_S = 2.0
 _START_GRACE_S = 3.0
 """What another server gets between taking a job and starting its trainer."""
 _EXIT_GRACE_S = 30.0

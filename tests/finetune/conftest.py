@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import ROOT
+from serving import ROOT, Server, serve
 
 from npu_jupyter.finetune.folder import job_folders
 from npu_jupyter.finetune.recipe import Recipe
@@ -20,18 +22,52 @@ from npu_jupyter.registry.store import Registry
 
 FAKES = ROOT / "tests" / "fakes"
 
+OWNER = "local"
+_COMMAND = ["-c", "from npu_jupyter.app import main; main()"]
+
+Service = Callable[..., Server]
 Supervising = Callable[..., Supervisor]
+
+
+@contextmanager
+def data_directory(folder: Path) -> Iterator[Registry]:
+    """Open a data directory; no trainer outlives it."""
+    registry = Registry(data_dir=str(folder))
+    yield registry
+    for job in job_folders(registry.root):
+        if trainer := TrainerProcess.found(job):
+            trainer.end()
+    registry.close()
+
+
+@contextmanager
+def serving_jobs(
+    data_dir: Path, home: Path, *options: str, variables: Mapping[str, str] = {}
+) -> Iterator[Server]:
+    """Run a bare service whose trainers are fake."""
+    command = [*_COMMAND, "--Supervisor.trainer_module=fake_trainer", *options]
+    paths = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, FAKES)))}
+    with serve(command, "", "", data_dir, home, variables=paths | dict(variables)) as server:
+        yield server
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
-    """Give a data directory of its own; no trainer outlives the test."""
-    registry = Registry(data_dir=str(tmp_path / "data"))
-    yield registry
-    for folder in job_folders(registry.root):
-        if trainer := TrainerProcess.found(folder):
-            trainer.end()
-    registry.close()
+    """Give a data directory to one test."""
+    with data_directory(tmp_path / "data") as registry:
+        yield registry
+
+
+@pytest.fixture
+def service(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Start bare services on the test's data directory."""
+    with ExitStack() as servers:
+
+        def start(*options: str) -> Server:
+            home = tmp_path_factory.mktemp("service")
+            return servers.enter_context(serving_jobs(registry.root, home, *options))
+
+        yield start
 
 
 @pytest.fixture
@@ -55,7 +91,7 @@ def supervising(
 
 def queue(store: JobStore, registry: Registry, dataset: str = "steps=3", **facts: Any) -> JobRecord:
     """Queue a job for the fake trainer; `dataset` says what it does."""
-    facts = {"owner": "ada", "resulting_name": "base:tuned"} | facts
+    facts = {"owner": OWNER, "resulting_name": f"base:{uuid.uuid4().hex}"} | facts
     job, _ = store.add(
         NewJob(
             model_id=1,

@@ -63,7 +63,7 @@ def test_a_job_runs_in_a_process_group_of_its_own_at_low_priority(
 def test_jobs_run_one_after_the_other(
     registry: Registry, store: JobStore, supervising: Supervising
 ) -> None:
-    first, second = queue(store, registry), queue(store, registry, resulting_name="base:other")
+    first, second = queue(store, registry), queue(store, registry)
     supervisor = supervising()
     supervisor.look()
     assert [store.get(job.id).status in ACTIVE for job in (first, second)] == [True, False]
@@ -71,7 +71,7 @@ def test_jobs_run_one_after_the_other(
     assert ended.status is JobState.COMPLETED, ended.error
     done = store.get(first.id)
     assert done.status is JobState.COMPLETED
-    assert done.resulting_model == "base:tuned"
+    assert done.resulting_model == first.resulting_name
     assert [event.data["loss"] for event in store.events(first.id, kinds={EventKind.METRIC})] == [
         1,
         1 / 2,
@@ -85,7 +85,7 @@ def test_jobs_run_one_after_the_other(
 def test_two_servers_run_each_job_once(
     registry: Registry, store: JobStore, supervising: Supervising
 ) -> None:
-    jobs = [queue(store, registry, "steps=1", resulting_name=f"base:{n}") for n in range(6)]
+    jobs = [queue(store, registry, "steps=1") for _ in range(6)]
     supervisors = [supervising(max_running_jobs=2) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         while any(store.get(job.id).status not in ENDED for job in jobs):
