@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from npu_jupyter.widgets.chat import Chat
+from npu_jupyter.widgets.compare import Compare
+from npu_jupyter.widgets.models import Models
 
-__all__ = ["Chat"]
+__all__ = ["Chat", "Compare", "Models"]

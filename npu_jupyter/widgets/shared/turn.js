@@ -66,7 +66,8 @@ export class TurnView {
     const { turn, actions } = this;
     const off = { kind: "npu-quiet", disabled: busy, title: busy ? "An answer is coming in" : null };
     const content = () => this.turn.content;
-    const made = [copyButton(content)];
+    const made = siblings.length > 1 ? [this.branches(siblings, busy)] : [];
+    made.push(copyButton(content));
     if (this.own) {
       made.push(button("edit", "Edit and resend", () => this.edit(), off));
     } else {
@@ -75,7 +76,6 @@ export class TurnView {
       const cut = ["length", "stopped"].includes(turn.finish_reason) || !turn.finish_reason;
       if (last && cut && turn.content) made.push(button("play", "Continue", () => actions.goOn(this.turn), off));
     }
-    if (siblings.length > 1) made.push(this.branches(siblings, busy));
     return [...made, h("span", { class: "npu-space" }), this.print];
   }
 
