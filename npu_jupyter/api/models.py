@@ -63,8 +63,9 @@ class ModelHandler(NpuHandler):
     async def delete(self, name: str) -> None:
         """Unload a model, and delete it from registry and disk."""
         record = await asyncio.to_thread(self.engine.registry.get, name)
-        with suppress(ModelNotFound):  # it was not loaded
-            await self.engine.unload(record.name)
+        if record.carrier is None:  # others use the worker of an adapter
+            with suppress(ModelNotFound):  # it was not loaded
+                await self.engine.unload(record.name)
         await asyncio.to_thread(self.engine.registry.remove, record.name)
         self.finish(msgspec.json.encode({"status": "removed", "model": record.name}))
 
