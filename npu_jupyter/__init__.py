@@ -6,6 +6,7 @@ import gc
 import importlib
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from npu_jupyter import accessors
 from npu_jupyter._version import __version__
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ _LAZY = {
     "openai": "npu_jupyter.client",
 }
 """Where a name is: this package is imported by every Jupyter Server too, at each start."""
+
+
+accessors.register_when_imported()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,1 @@
+"""A model over many rows: the accessors ``series.npu`` and ``frame.npu``."""
