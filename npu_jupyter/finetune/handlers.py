@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -66,8 +65,8 @@ class JobHandler(NpuHandler):
                 f"The header Idempotency-Key must have 1 to {_MAX_KEY_LENGTH} characters.",
                 param="Idempotency-Key",
             )
-        roots = list(map(Path, self.extensionapp.source_dirs))
-        job, report = await self.jobs.starter.start(request, self.owner, roots, key)
+        find = self.extensionapp.datasets.find
+        job, report = await self.jobs.starter.start(request, self.owner, find, key)
         return await self.look(job), report
 
     async def look(self, job: JobRecord) -> JobRecord:

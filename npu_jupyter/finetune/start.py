@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ from npu_jupyter.finetune.names import resulting_name
 from npu_jupyter.finetune.records import ENDED, RESUMABLE, JobRecord, JobState, NewJob
 from npu_jupyter.finetune.request import HARMLESS, StartRequest, require_packages
 from npu_jupyter.finetune.store import JobStore
-from npu_jupyter.finetune.uploads import Uploads, find_dataset
 from npu_jupyter.registry.disk import disk_errors_told
 from npu_jupyter.registry.records import ModelRecord, ModelType
 from npu_jupyter.registry.store import Registry
@@ -28,6 +27,10 @@ if TYPE_CHECKING:
 _RETRY_AFTER_S = 60.0
 _CONTEXT_LENGTH = 2048
 """Of a model that does not say how much it reads."""
+
+
+FindDataset = Callable[[str, str], Path | str]
+"""Gives what an owner calls his dataset: a path, or a repository of the hub."""
 
 
 class JobStarter:
@@ -45,13 +48,12 @@ class JobStarter:
         self,
         request: StartRequest,
         owner: str,
-        roots: Sequence[Path],
+        find: FindDataset,
         idempotency_key: str | None = None,
     ) -> tuple[JobRecord, DatasetReport | None]:
         """Queue a job once its model and its whole dataset have been found good.
 
-        A dataset that is no upload of `owner`'s must lie below one of `roots`. With a key that
-        he has used for the same, the job that is there comes back. There is a report unless the
+        With a key that `owner` has used for the same, the job that is there comes back. There is a report unless the
         job was there or goes on from another.
 
         Raises:
@@ -65,22 +67,21 @@ class JobStarter:
         if request.resume_from is not None:
             job = await asyncio.to_thread(self._go_on, request, owner, idempotency_key)
             return job, None
-        return await self._begin(request, owner, roots, idempotency_key)
+        return await self._begin(request, owner, find, idempotency_key)
 
     async def _begin(
-        self, request: StartRequest, owner: str, roots: Sequence[Path], idempotency_key: str | None
+        self, request: StartRequest, owner: str, find: FindDataset, idempotency_key: str | None
     ) -> tuple[JobRecord, DatasetReport]:
         from npu_jupyter.finetune.base import tokenizer_folder
         from npu_jupyter.finetune.datasets.check import check_dataset
 
         assert request.model is not None
         assert request.dataset is not None
-        model = await asyncio.to_thread(self._base, request.model)
+        model = await asyncio.to_thread(self.base, request.model)
         name = await asyncio.to_thread(
             resulting_name, model.name, request.suffix, request.dataset, self._taken
         )
-        uploads = Uploads(self._registry.root, owner)
-        source = await asyncio.to_thread(find_dataset, request.dataset, uploads, roots)
+        source = await asyncio.to_thread(find, request.dataset, owner)
         rows = await asyncio.to_thread(incoming_rows, self._registry.root)
         try:
             report = await check_dataset(
@@ -129,7 +130,7 @@ class JobStarter:
             queued, _new = self._store.add(job, prepare)
         return queued
 
-    def _base(self, model: int | str) -> ModelRecord:
+    def base(self, model: int | str) -> ModelRecord:
         """Find the model to train.
 
         Raises:
@@ -198,7 +199,7 @@ class JobStarter:
             raise Conflict(
                 f"Job {job.id} has no checkpoint yet. Start it anew.", param="resume_from"
             )
-        self._base(job.model_id)
+        self.base(job.model_id)
         harmless = {name: request.given[name] for name in request.given if name in HARMLESS}
         name = resulting_name(job.model_name, request.suffix, job.dataset, self._taken)
         new = NewJob(

@@ -1,6 +1,7 @@
 """``python -m fake_trainer``: goes through a job without a model, and misbehaves as told.
 
-What to do comes by the dataset's name, such as ``steps=5 fault=die_training``.
+What to do comes by the dataset's name, such as ``steps=5 fault=killed``, or by the job's
+metadata, such as ``{"steps": "5"}``.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class FakeTrainer:
         self._store = store
         self._folder = folder
         self._job = job
-        self._settings = dict(part.split("=") for part in job.dataset.split() if "=" in part)
+        named = dict(part.split("=") for part in job.dataset.split() if "=" in part)
+        self._settings = named | job.metadata
         self._fault = Fault(self._settings.get("fault", Fault.NONE))
         self._steps = int(self._settings.get("steps", 3))
 
