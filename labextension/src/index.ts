@@ -3,6 +3,8 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Dialog, ICommandPalette, showDialog } from '@jupyterlab/apputils';
 
+import { serveCells } from './cells';
+
 const SHOW_ADDRESS = 'npu-jupyter:show-address';
 
 /** Return the address that an OpenAI client takes as its base_url. */
@@ -10,7 +12,7 @@ function apiAddress(app: JupyterFrontEnd): string {
   return new URL('v1', app.serviceManager.serverSettings.baseUrl).href;
 }
 
-/** Offers, in the command palette, the address where this server answers OpenAI clients. */
+/** Offers the address where this server answers OpenAI clients, and cells to the widgets. */
 const plugin: JupyterFrontEndPlugin<void> = {
   id: 'npu-jupyter:plugin',
   description: 'Models on the NPU, GPU or CPU of this server, behind the OpenAI API.',
@@ -28,6 +30,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
         })
     });
     palette?.addItem({ command: SHOW_ADDRESS, category: 'NPU' });
+    serveCells(app);
   }
 };
 
