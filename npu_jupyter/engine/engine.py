@@ -227,6 +227,17 @@ class Engine(LoggingConfigurable):
         """
         return self.pool.load_events(name, device=device, pin=pin, keep_alive_s=keep_alive_s)
 
+    async def prepare_adapters(self, base: str) -> None:
+        """Load what runs the adapters of a model, for one that will soon be there.
+
+        Raises:
+            NpuError: when it cannot be loaded.
+        """
+        carrier = await asyncio.to_thread(self.registry.carrier_of, base)
+        if carrier is not None:
+            async for _progress in self.pool.until_loaded(carrier):
+                pass
+
     async def unload(self, name: str, *, force: bool = False) -> None:
         """Take a model out of memory; requests that run get a grace period unless `force`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import shutil
 import threading
 import time
@@ -16,7 +17,13 @@ from traitlets import Bool, Float
 from npu_jupyter.errors import Conflict, ModelNotFound
 from npu_jupyter.registry.key_store import KeyStore
 from npu_jupyter.registry.names import NAME_MAX_LENGTH, is_name
-from npu_jupyter.registry.records import ModelFormat, ModelRecord, ModelType, PullProgress
+from npu_jupyter.registry.records import (
+    SERVED_ADAPTER,
+    ModelFormat,
+    ModelRecord,
+    ModelType,
+    PullProgress,
+)
 
 # sqlalchemy and alembic take 0.3 s to import: not before somebody asks for a model.
 if TYPE_CHECKING:
@@ -28,6 +35,8 @@ if TYPE_CHECKING:
 
 _CARRIER_SUFFIX = "+adapters"
 """After a base's name, its worker for adapters; no name that is registered has a plus."""
+_CHECKPOINT = re.compile(r"(?P<base>.+):job-(?P<job>[1-9]\d{0,8})@step-(?P<step>\d{1,9})")
+"""The name of a checkpoint: ``base:job-7@step-120``."""
 _NEAR_NAMES = 3
 _MAX_ID = 2**31 - 1
 
@@ -78,7 +87,7 @@ class Registry(KeyStore):
         """Return a model, or None."""
         with self.session() as session:
             row = self._row(session, name_or_id)
-            return None if row is None else self._record(row)
+            return self._checkpoint(session, name_or_id) if row is None else self._record(row)
 
     def fingerprint(self, model_id: int) -> str:
         """Return the digest of what was imported, to tell the same from another."""
@@ -182,6 +191,13 @@ class Registry(KeyStore):
         for leftover in (doomed, self.root / "compiled" / str(row.id), base, tokenizer):
             shutil.rmtree(leftover, ignore_errors=True)
 
+    def carrier_of(self, name: str) -> ModelRecord | None:
+        """Describe what is loaded for the adapters of a base; None when it is not prepared."""
+        with self.session() as session:
+            row = self._row(session, name)
+            carrier = None if row is None else self._carrier(row)
+        return carrier if carrier and carrier.path.is_dir() else None
+
     def base_folder(self, model_id: int) -> Path:
         """Name the folder of what fine-tuning made of a model: see `npu_jupyter.finetune.base`."""
         return self.root / "bases" / str(model_id)
@@ -242,6 +258,29 @@ class Registry(KeyStore):
         if not is_name(name_or_id):
             return None
         return session.scalars(select(Model).where(Model.name == name_or_id)).one_or_none()
+
+    def _checkpoint(self, session: Session, name_or_id: str | int) -> ModelRecord | None:
+        """Find the adapter in a job's checkpoint, which is served and not registered."""
+        from npu_jupyter.registry.tables import Job
+
+        named = _CHECKPOINT.fullmatch(str(name_or_id))
+        base = self._row(session, named["base"]) if named else None
+        job = session.get(Job, int(named["job"])) if named else None
+        if named is None or base is None or job is None or job.model_id != base.id:
+            return None
+        path = self.root / "jobs" / named["job"] / "checkpoints" / f"step-{named['step']}"
+        if not (path / SERVED_ADAPTER).is_file():
+            return None
+        return dataclasses.replace(
+            self._record(base),
+            name=named[0],
+            format=ModelFormat.ADAPTER,
+            path=path,
+            source=f"job:{job.id}",
+            precision="lora",
+            parent=base.name,
+            carrier=self._carrier(base),
+        )
 
     def _record(self, row: Model) -> ModelRecord:
         return ModelRecord(

@@ -14,8 +14,13 @@ from safetensors.numpy import load_file
 from serving import EMBEDDER, LLM
 
 from npu_jupyter.errors import Conflict, InvalidModel, ModelNotFound
-from npu_jupyter.finetune.publish import publish_adapter, write_served
-from npu_jupyter.registry.records import ModelFormat
+from npu_jupyter.finetune.folder import JobFolder
+from npu_jupyter.finetune.publish import publish_adapter, publish_merged, write_served
+from npu_jupyter.finetune.recipe import Recipe
+from npu_jupyter.finetune.records import NewJob
+from npu_jupyter.finetune.store import JobStore
+from npu_jupyter.registry.convert import Precision
+from npu_jupyter.registry.records import ModelFormat, PullProgress
 from npu_jupyter.registry.store import Registry
 
 Q = "base_model.model.model.layers.3.self_attn.q_proj"
@@ -153,3 +158,55 @@ def test_a_damaged_adapter_is_not_published(demo: Registry, tmp_path: Path) -> N
         publish_adapter(demo, f"{LLM}:x", folder, demo.get(LLM), "job:1")
     assert demo.find(f"{LLM}:x") is None
     assert len(list((demo.root / "models").iterdir())) == 2
+
+
+def test_a_checkpoint_is_a_model_by_its_name(demo: Registry, tmp_path: Path) -> None:
+    store = JobStore(demo)
+    base = demo.get(LLM)
+    job, _ = store.add(
+        NewJob(
+            owner="ada",
+            model_id=base.id,
+            model_name=LLM,
+            dataset="rows.jsonl",
+            dataset_sha256="",
+            rows=1,
+            recipe=Recipe(),
+            resulting_name=f"{LLM}:x",
+        )
+    )
+    folder = write_adapter(JobFolder(demo.root, job.id).checkpoint(120))
+    write_served(folder, folder / "served.safetensors")
+    name = f"{LLM}:job-{job.id}@step-120"
+    found = demo.get(name)
+    assert (found.name, found.parent, found.path) == (name, LLM, folder)
+    assert Path(found.served_adapter).is_file()
+    assert name not in [record.name for record in demo.models()]
+    for wrong in (
+        f"{LLM}:job-{job.id}@step-121",
+        f"{LLM}:job-{job.id + 1}@step-120",
+        f"{EMBEDDER}:job-{job.id}@step-120",
+        f"{LLM}:job-{job.id}@step-../../120",
+    ):
+        with pytest.raises(ModelNotFound):
+            demo.get(wrong)
+
+
+@pytest.mark.slow
+def test_a_merged_model_is_converted_and_checked(trainable_data_dir: Path, tmp_path: Path) -> None:
+    """The base itself stands for what was trained: it passes the checks of every import."""
+    registry = Registry(data_dir=str(shutil.copytree(trainable_data_dir, tmp_path / "data")))
+    base = registry.get(LLM)
+    merged = registry.base_folder(base.id) / "hugging-face"
+    told: list[PullProgress] = []
+    made = publish_merged(
+        registry,
+        f"{LLM}:whole",
+        merged,
+        source="job:3",
+        precision=Precision.INT4,
+        report=told.append,
+    )
+    assert (made.parent, made.format, made.precision) == (None, ModelFormat.OPENVINO, "int4")
+    assert registry.get(f"{LLM}:whole") == made
+    assert {"convert", "check"} <= {progress.stage for progress in told}

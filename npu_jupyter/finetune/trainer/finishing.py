@@ -14,13 +14,14 @@ import torch
 from npu_jupyter.finetune.base import Base
 from npu_jupyter.finetune.folder import JobFolder
 from npu_jupyter.finetune.parity import check_parity, require_parity
-from npu_jupyter.finetune.publish import publish_adapter, write_served
+from npu_jupyter.finetune.publish import publish_adapter, publish_merged
 from npu_jupyter.finetune.records import JobRecord, JobState
 from npu_jupyter.finetune.store import JobStore
 from npu_jupyter.finetune.trainer.examples import Tokens
 from npu_jupyter.finetune.trainer.faults import Faults
 from npu_jupyter.finetune.trainer.preparing import Prepared
-from npu_jupyter.registry.records import ModelRecord
+from npu_jupyter.registry.convert import Precision
+from npu_jupyter.registry.records import SERVED_ADAPTER, ModelRecord, PullProgress
 from npu_jupyter.registry.store import Registry
 
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -82,23 +83,30 @@ class Finish:
         base = self._registry.get(self._job.model_id)
         name = self._job.resulting_name
         if not self._job.recipe.served_as_adapter:
-            return self._make_merged(name, base)
+            return self._make_merged(name)
         self._stage("checking")
         self._check()
         self._publishing()
         return publish_adapter(self._registry, name, self._folder.adapter, base, self._source)
 
-    def _make_merged(self, name: str, base: ModelRecord) -> ModelRecord:
+    def _make_merged(self, name: str) -> ModelRecord:
         """Make a model of its own of what the engine cannot apply to the base."""
-        from npu_jupyter.finetune.publish import publish_merged  # type: ignore[attr-defined]
-
         merged = self._save_merged()
         self._publishing()
-        precision = self._job.recipe.export_precision
-        model: ModelRecord = publish_merged(
-            self._registry, name, merged, base, self._source, precision
+        precision = Precision(self._job.recipe.export_precision)
+        model = publish_merged(
+            self._registry,
+            name,
+            merged,
+            source=self._source,
+            precision=precision,
+            report=self._tell_conversion,
         )
+        shutil.rmtree(merged, ignore_errors=True)
         return model
+
+    def _tell_conversion(self, progress: PullProgress) -> None:
+        self._stage(progress.message or progress.stage)
 
     def _publishing(self) -> None:
         self._stage("publishing")
@@ -138,8 +146,7 @@ class Finish:
 
     def _check(self) -> None:
         """Compare it with what the engine makes of it, and keep what was found."""
-        served = self._folder.path / "served.safetensors"
-        write_served(self._folder.adapter, served)
+        served = self._checkpoint / SERVED_ADAPTER
         parity = check_parity(
             self._base.openvino,
             served,
@@ -148,7 +155,6 @@ class Finish:
             untrained=self._score_base,
             log_path=self._folder.path / "parity.log",
         )
-        served.unlink()
         self._store.progress(self._job.id, parity=parity.to_dict())
         require_parity(parity)
 

@@ -16,12 +16,14 @@ from transformers import Trainer, TrainerCallback, TrainerState, TrainingArgumen
 from transformers.trainer import TRAINER_STATE_NAME
 
 from npu_jupyter.errors import NpuError
+from npu_jupyter.finetune.publish import write_served
 from npu_jupyter.finetune.recipe import Recipe
 from npu_jupyter.finetune.trainer.batches import MicroBatch
 from npu_jupyter.finetune.trainer.checkpoints import Checkpoints, Manifest
 from npu_jupyter.finetune.trainer.faults import Faults
 from npu_jupyter.finetune.trainer.loss import summed_loss
 from npu_jupyter.finetune.trainer.preparing import Prepared
+from npu_jupyter.registry.records import SERVED_ADAPTER
 
 _SAVES_A_RUN = 10
 _EVALUATED_AT_ONCE = 16
@@ -182,6 +184,8 @@ class JobTrainer(Trainer):
         super()._save_checkpoint(model, trial)
         written = aside / f"checkpoint-{step}"
         (written / _NEVER_READ).unlink(missing_ok=True)
+        if self._recipe.served_as_adapter:  # as ``base:job-7@step-120``
+            write_served(written, written / SERVED_ADAPTER)
         self._faults.reach("checkpoint", step)
         manifest = msgspec.structs.replace(
             self._manifest, step=step, eval_loss=self._eval_loss_at(step)
