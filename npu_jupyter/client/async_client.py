@@ -28,15 +28,15 @@ class AsyncClient:
         """Speak to the server at `url`, its base URL; nothing is sent yet."""
         self.url = url.rstrip("/")
         self.key = key
-        self._transport = AsyncTransport(self.url, key)
-        self.finetune = AsyncFineTuning(self._transport)
+        self.transport = AsyncTransport(self.url, key)
+        self.finetune = AsyncFineTuning(self.transport)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
 
     async def models(self) -> ModelList:
         """List every registered model, loaded or not."""
-        return await self._transport.send(calls.models())
+        return await self.transport.send(calls.models())
 
     async def model(self, name: str) -> Model:
         """Describe a model.
@@ -44,7 +44,7 @@ class AsyncClient:
         Raises:
             ModelNotFound: none of that name is registered.
         """
-        return await self._transport.send(calls.model(name))
+        return await self.transport.send(calls.model(name))
 
     async def default_model(self, type: str = "llm") -> Model:  # noqa: A002 - the server's own word
         """Choose a model of a type: the one used last among those loaded, else the first.
@@ -72,7 +72,7 @@ class AsyncClient:
         """
         call = calls.load(name, device, keep_alive_s, pin=pin)
         with load_progress(name, progress) as tell:
-            async with aclosing(self._transport.stream(call)) as events:
+            async with aclosing(self.transport.stream(call)) as events:
                 async for event in events:
                     if isinstance(event, Event):
                         reached = call.read(event.data)
@@ -87,15 +87,15 @@ class AsyncClient:
         Raises:
             ModelNotFound: it is not registered, or not loaded.
         """
-        await self._transport.send(calls.unload(name, force=force))
+        await self.transport.send(calls.unload(name, force=force))
 
     async def status(self) -> LoadedList:
         """List the models in memory, with their requests."""
-        return await self._transport.send(calls.status())
+        return await self.transport.send(calls.status())
 
     async def devices(self) -> DeviceList:
         """List devices, with advice for those that are there and cannot be used."""
-        return await self._transport.send(calls.devices())
+        return await self.transport.send(calls.devices())
 
     async def pull(
         self,
@@ -113,15 +113,15 @@ class AsyncClient:
         Raises:
             NpuError: it failed, or this key may not import.
         """
-        pull = await self._transport.send(calls.start_pull(source, name, precision))
+        pull = await self.transport.send(calls.start_pull(source, name, precision))
         with pull_progress(source, progress) as tell:
             try:
                 while not pull.over:
                     await asyncio.sleep(pulling.INTERVAL_S)
-                    pull = await self._transport.send(calls.pull(pull.id))
+                    pull = await self.transport.send(calls.pull(pull.id))
                     tell(pull)
             except BaseException:
-                await asyncio.shield(self._transport.send(calls.cancel_pull(pull.id)))
+                await asyncio.shield(self.transport.send(calls.cancel_pull(pull.id)))
                 raise
         return await self.model(pulling.result(pull))
 
@@ -131,11 +131,11 @@ class AsyncClient:
         Raises:
             ModelNotFound: none of that name is registered.
         """
-        await self._transport.send(calls.remove(name))
+        await self.transport.send(calls.remove(name))
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """Follow what the engine does from now on: loads, unloads, imports."""
-        async with aclosing(self._transport.stream(calls.events())) as events:
+        async with aclosing(self.transport.stream(calls.events())) as events:
             async for event in events:
                 if isinstance(event, Event):
                     yield event.data
@@ -150,7 +150,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._transport.close()
+        await self.transport.close()
 
     async def __aenter__(self) -> Self:
         """Close the connections at the end of the block."""

@@ -28,15 +28,15 @@ class Client:
         """Speak to the server at `url`, its base URL; nothing is sent yet."""
         self.url = url.rstrip("/")
         self.key = key
-        self._transport = Transport(self.url, key)
-        self.finetune = FineTuning(self._transport)
+        self.transport = Transport(self.url, key)
+        self.finetune = FineTuning(self.transport)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
 
     def models(self) -> ModelList:
         """List every registered model, loaded or not."""
-        return self._transport.send(calls.models())
+        return self.transport.send(calls.models())
 
     def model(self, name: str) -> Model:
         """Describe a model.
@@ -44,7 +44,7 @@ class Client:
         Raises:
             ModelNotFound: none of that name is registered.
         """
-        return self._transport.send(calls.model(name))
+        return self.transport.send(calls.model(name))
 
     def default_model(self, type: str = "llm") -> Model:  # noqa: A002 - the server's own word
         """Choose a model of a type: the one used last among those loaded, else the first.
@@ -71,7 +71,7 @@ class Client:
             NpuError: it cannot be loaded.
         """
         call = calls.load(name, device, keep_alive_s, pin=pin)
-        with load_progress(name, progress) as tell, closing(self._transport.stream(call)) as events:
+        with load_progress(name, progress) as tell, closing(self.transport.stream(call)) as events:
             for event in events:
                 if isinstance(event, Event):
                     reached = call.read(event.data)
@@ -86,15 +86,15 @@ class Client:
         Raises:
             ModelNotFound: it is not registered, or not loaded.
         """
-        self._transport.send(calls.unload(name, force=force))
+        self.transport.send(calls.unload(name, force=force))
 
     def status(self) -> LoadedList:
         """List the models in memory, with their requests."""
-        return self._transport.send(calls.status())
+        return self.transport.send(calls.status())
 
     def devices(self) -> DeviceList:
         """List devices, with advice for those that are there and cannot be used."""
-        return self._transport.send(calls.devices())
+        return self.transport.send(calls.devices())
 
     def pull(
         self,
@@ -112,15 +112,15 @@ class Client:
         Raises:
             NpuError: it failed, or this key may not import.
         """
-        pull = self._transport.send(calls.start_pull(source, name, precision))
+        pull = self.transport.send(calls.start_pull(source, name, precision))
         with pull_progress(source, progress) as tell:
             try:
                 while not pull.over:
                     time.sleep(pulling.INTERVAL_S)
-                    pull = self._transport.send(calls.pull(pull.id))
+                    pull = self.transport.send(calls.pull(pull.id))
                     tell(pull)
             except BaseException:
-                self._transport.send(calls.cancel_pull(pull.id))
+                self.transport.send(calls.cancel_pull(pull.id))
                 raise
         return self.model(pulling.result(pull))
 
@@ -130,11 +130,11 @@ class Client:
         Raises:
             ModelNotFound: none of that name is registered.
         """
-        self._transport.send(calls.remove(name))
+        self.transport.send(calls.remove(name))
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Follow what the engine does from now on: loads, unloads, imports."""
-        with closing(self._transport.stream(calls.events())) as events:
+        with closing(self.transport.stream(calls.events())) as events:
             for event in events:
                 if isinstance(event, Event):
                     yield event.data
@@ -149,7 +149,7 @@ class Client:
 
     def close(self) -> None:
         """Close all connections."""
-        self._transport.close()
+        self.transport.close()
 
     def __enter__(self) -> Self:
         """Close the connections at the end of the block."""

@@ -67,6 +67,11 @@ def current() -> Client:
     return _current or connect()
 
 
+def connected() -> Client | None:
+    """Give the client that was connected last, without looking for a server."""
+    return _current
+
+
 def openai(**options: Any) -> OpenAI:
     """Give OpenAI's own client for the current server; `options` are passed on to it.
 

@@ -37,7 +37,10 @@ class JobFacts(Struct, frozen=True, kw_only=True):
     config: dict[str, Any] = field(default_factory=dict)
     metrics: list[dict[str, Any]] = field(default_factory=list)
     """One for each step that was told of; empty in lists of jobs."""
-    log: list[Any] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    """Answers to fixed prompts as training went on."""
+    checkpoints: list[dict[str, Any]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def over(self) -> bool:
