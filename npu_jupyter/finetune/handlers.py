@@ -65,8 +65,9 @@ class JobHandler(NpuHandler):
                 f"The header Idempotency-Key must have 1 to {_MAX_KEY_LENGTH} characters.",
                 param="Idempotency-Key",
             )
-        find = self.extensionapp.datasets.find
-        job, report = await self.jobs.starter.start(request, self.owner, find, key)
+        datasets = self.extensionapp.datasets
+        async with datasets.checks:
+            job, report = await self.jobs.starter.start(request, self.owner, datasets.find, key)
         return await self.look(job), report
 
     async def look(self, job: JobRecord) -> JobRecord:

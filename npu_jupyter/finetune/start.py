@@ -28,7 +28,6 @@ _RETRY_AFTER_S = 60.0
 _CONTEXT_LENGTH = 2048
 """Of a model that does not say how much it reads."""
 
-
 FindDataset = Callable[[str, str], Path | str]
 """Gives what an owner calls his dataset: a path, or a repository of the hub."""
 
@@ -53,8 +52,8 @@ class JobStarter:
     ) -> tuple[JobRecord, DatasetReport | None]:
         """Queue a job once its model and its whole dataset have been found good.
 
-        With a key that `owner` has used for the same, the job that is there comes back. There is a report unless the
-        job was there or goes on from another.
+        With a key that `owner` has used for the same, the job that is there comes back. There is
+        a report unless the job was there or goes on from another.
 
         Raises:
             NpuError: naming the field, or the rows, that stand against it.

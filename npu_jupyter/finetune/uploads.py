@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -63,6 +62,10 @@ class Uploads:
         uploads = [_upload(path) for path in self.folder.glob("file-*_*")]
         return sorted(uploads, key=lambda upload: (upload.created, upload.id))
 
+    def find(self, dataset: str) -> Path | None:
+        """Give the file that has `dataset` for its id; None when that is no id of a file."""
+        return self.get(dataset).path if _FILE_ID.fullmatch(dataset) else None
+
     def get(self, file_id: str) -> Upload:
         """Give a file.
 
@@ -81,19 +84,6 @@ class Uploads:
             NotFound: the caller has none of that id.
         """
         self.get(file_id).path.unlink(missing_ok=True)
-
-
-def find_dataset(dataset: str, uploads: Uploads, roots: Sequence[Path]) -> Path | str:
-    """Find what a caller calls his dataset: the id of an upload, a name, a path, or on the hub.
-
-    Raises:
-        NpuError: there is none, or he may not read it.
-    """
-    from npu_jupyter.finetune.datasets.locate import locate
-
-    if _FILE_ID.fullmatch(dataset):
-        return uploads.get(dataset).path
-    return locate(dataset, [uploads.folder, *roots])
 
 
 def _upload(path: Path) -> Upload:

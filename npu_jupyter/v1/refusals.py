@@ -97,6 +97,15 @@ COMPLETION_REFUSALS = [
 ]
 """For plain completions."""
 
+FINE_TUNING_REFUSALS = [
+    _set(
+        "validation_file",
+        "a tenth of the rows of training_file is held out for evaluation. Leave it out",
+    ),
+    _set("integrations", "POST /api/finetune/start takes report_to. Leave it out"),
+]
+"""For fine-tuning jobs."""
+
 
 def refuse(body: Mapping[str, Any], refusals: list[Refusal]) -> None:
     """Refuse the first field of `body` that cannot be honoured.

@@ -20,6 +20,7 @@ class UnknownHandler(NpuHandler):
         await super().prepare()
         message = (
             f"{self.request.method} {self.request.path} is not served here. What is: /v1/models, "
-            "/v1/chat/completions, /v1/completions, /v1/embeddings."
+            "/v1/chat/completions, /v1/completions, /v1/embeddings, /v1/fine_tuning/jobs and "
+            "/v1/files."
         )
         raise NotFound(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -49,6 +50,18 @@ def serving_jobs(
     paths = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, FAKES)))}
     with serve(command, "", "", data_dir, home, variables=paths | dict(variables)) as server:
         yield server
+
+
+def linked_data(demo_data_dir: Path, folder: Path) -> Path:
+    """Copy the demo's data directory for trainers of its own, without its models' bytes."""
+
+    def copy(source: str, target: str) -> None:
+        if "sqlite" in source:
+            shutil.copy2(source, target)
+        else:
+            os.link(source, target)
+
+    return Path(shutil.copytree(demo_data_dir, folder, copy_function=copy))
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +12,7 @@ import httpx
 import pytest
 from fakes.fake_trainer import FOREVER
 from fakes.waiting import wait_until
-from finetune.conftest import data_directory, serving_jobs
+from finetune.conftest import data_directory, linked_data, serving_jobs
 from serving import EMBEDDER, LLM, Server
 
 from npu_jupyter.finetune.folder import JobFolder
@@ -28,19 +26,10 @@ ROWS = [
 ]
 
 
-def linked(source: str, target: str) -> None:
-    """Copy the database and link what nobody changes."""
-    if "sqlite" in source:
-        shutil.copy2(source, target)
-    else:
-        os.link(source, target)
-
-
 @pytest.fixture(scope="module")
 def registry(demo_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """Both demo models, in a data directory that only fake trainers know."""
-    folder = tmp_path_factory.mktemp("start") / "data"
-    shutil.copytree(demo_data_dir, folder, copy_function=linked)
+    folder = linked_data(demo_data_dir, tmp_path_factory.mktemp("start") / "data")
     with data_directory(folder) as registry:
         yield registry
 
