@@ -5,5 +5,6 @@ from __future__ import annotations
 from npu_jupyter.widgets.chat import Chat
 from npu_jupyter.widgets.compare import Compare
 from npu_jupyter.widgets.models import Models
+from npu_jupyter.widgets.monitor import Monitor
 
-__all__ = ["Chat", "Compare", "Models"]
+__all__ = ["Chat", "Compare", "Models", "Monitor"]

@@ -73,7 +73,7 @@ class Compare(NpuWidget):
 
     def _html(self) -> str:
         keys = ("prompt", "left", "right", "vote")
-        rows = [("Prompt", self.left_model, self.right_model, "Vote")]
+        rows: list[tuple[str, ...]] = [("Prompt", self.left_model, self.right_model, "Vote")]
         rows += [tuple(row[key] or "" for key in keys) for row in self._rows()]
         style = "text-align:left;vertical-align:top;white-space:pre-wrap"
         lines = (

@@ -6,8 +6,14 @@ const EVENT = "npu-jupyter:insert-cell";
 const WHY_OFF = "Insert as cell: there is no notebook here";
 
 /** Whether somebody listens: the extension marks the page. */
-function hasNotebook(element) {
+export function hasNotebook(element) {
   return document.documentElement.hasAttribute("data-npu-jupyter-cells") && Boolean(element.closest(".jp-Notebook"));
+}
+
+/** Put `source` in a code cell below the one of `element`, and run it. */
+export function runCell(element, source) {
+  const detail = { type: "code", source, run: true };
+  element.dispatchEvent(new CustomEvent(EVENT, { bubbles: true, detail }));
 }
 
 /** Make a button that puts `source()` in a cell of `type` below the one of the widget. */
