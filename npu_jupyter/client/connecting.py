@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -96,10 +98,20 @@ def _find(url: str | None, key: str | None) -> Candidate:
         candidate = Candidate(base(url), key, "the address that was given")
         _probe(candidate)
         return candidate
+    found = candidates()
+    if key is not None:
+        found = [replace(candidate, key=key) for candidate in found]
+    return first_that_answers(found)
+
+
+def first_that_answers(places: Iterable[Candidate]) -> Candidate:
+    """Try places one after the other.
+
+    Raises:
+        ServerNotFound: none of them is a server of ours that lets us in, with what each said.
+    """
     tried = []
-    for candidate in candidates():
-        if key is not None:
-            candidate = Candidate(candidate.url, key, candidate.source)  # noqa: PLW2901
+    for candidate in places:
         try:
             _probe(candidate)
         except NpuError as error:
