@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from serving import EMBEDDER, LLM, Server
 
 from npu_jupyter import api, v1
+from npu_jupyter.finetune import handlers as finetune
 
 DOCUMENT: Any = yaml.safe_load(
     (Path(__file__).parents[2] / "docs" / "openapi.yaml").read_text("utf-8")
@@ -40,7 +41,7 @@ def check(schema: str, value: Any) -> None:
 
 def test_routes_and_methods_are_those_of_the_handlers() -> None:
     documented = {path: VERBS & set(item) for path, item in DOCUMENT["paths"].items()}
-    handlers = [handler for _pattern, handler in [*v1.routes(), *api.routes()]]
+    handlers = [handler for _pattern, handler in [*v1.routes(), *api.routes(), *finetune.routes()]]
     served = {handler.route: VERBS & set(vars(handler)) for handler in handlers}
     assert served.pop("/v1/*") == set()
     assert documented == served

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from api.test_openapi import check
 from fakes.fake_trainer import FOREVER, Fault
 from fakes.waiting import wait_until
 from finetune.conftest import data_directory, queue, serving_jobs
@@ -46,6 +47,8 @@ def test_a_stream_replays_from_the_start_goes_on_and_ends(
     with server.http() as http, http.stream("GET", f"/api/finetune/events/{job.id}") as reply:
         assert reply.headers["Content-Type"] == "text/event-stream"
         told = list(events(reply))
+    for event in told:
+        check("JobEvent", event)
     assert [event["id"] for event in told] == [event.id for event in store.events(job.id)]
     statuses = [event["status"] for event in told if event["event"] == "status"]
     assert statuses == ["queued", "initializing", "running", "completed"]
@@ -79,6 +82,7 @@ def test_status_tells_all_of_a_job(server: Server, registry: Registry, store: Jo
     with server.http() as http:
         wait_until(lambda: store.get(job.id).status is JobState.FAILED)
         told = http.get(f"/api/finetune/status/{job.id}").json()
+        check("WholeJob", told)
         assert told["status"] == "failed"
         assert "the loss is no number" in told["error"]
         assert [metric["step"] for metric in told["metrics"]] == [1, 2, 3]
@@ -89,7 +93,9 @@ def test_status_tells_all_of_a_job(server: Server, registry: Registry, store: Jo
         assert told["metadata"] == {"for": "a test"}
         known = {"params": {"after": told["last_event_id"]}}
         assert http.get(f"/api/finetune/status/{job.id}", **known).json()["metrics"] == []
-        listed = http.get("/api/finetune/jobs").json()["jobs"][0]
+        jobs = http.get("/api/finetune/jobs").json()
+        check("JobList", jobs)
+        listed = jobs["jobs"][0]
         assert listed.items() <= told.items()
         assert http.post(f"/api/finetune/resume/{job.id}").json()["status"] == "initializing"
         wait_until(lambda: store.get(job.id).status is JobState.COMPLETED)
