@@ -18,6 +18,7 @@ from npu_jupyter.engine.engine import Engine
 from npu_jupyter.engine.launch import Launcher
 from npu_jupyter.engine.pool import ModelPool
 from npu_jupyter.finetune import handlers as finetune
+from npu_jupyter.finetune.datasets.library import Datasets
 from npu_jupyter.finetune.jobs import Jobs
 from npu_jupyter.finetune.supervisor import Supervisor
 from npu_jupyter.keys import KeyRing
@@ -38,7 +39,7 @@ class NpuApp(ExtensionApp):
     load_other_extensions = False
     serverapp_class = NpuServer
     serverapp_config = {"open_browser": False}
-    classes = [NpuServer, Engine, ModelPool, Launcher, Registry, Supervisor]
+    classes = [NpuServer, Engine, ModelPool, Launcher, Registry, Datasets, Supervisor]
     subcommands = {  # named, as a server has no use for what they import
         "pull": (
             "npu_jupyter.cli.pull.PullApp",
@@ -93,7 +94,13 @@ class NpuApp(ExtensionApp):
         self.engine = Engine(self.registry, parent=self)
         self.keys = KeyRing(self.registry)
         self.pulls = Pulls(self.registry, self.engine.events, self.log)
-        self.jobs = Jobs(self.registry, lambda: self.engine.busy, parent=self)
+        self.datasets = Datasets(self.registry.root, parent=self)
+        self.jobs = Jobs(
+            self.registry,
+            lambda: self.engine.busy,
+            self.engine.prepare_adapters,
+            parent=self,
+        )
         self._keeping_awake: asyncio.Task[None] | None = None
 
     def initialize_handlers(self) -> None:

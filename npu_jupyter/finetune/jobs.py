@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from npu_jupyter.finetune.feed import JobFeed
@@ -15,10 +15,16 @@ from npu_jupyter.registry.store import Registry
 class Jobs:
     """The jobs of a data directory: what they are, how they start, who watches them."""
 
-    def __init__(self, registry: Registry, serving: Callable[[], bool], **kwargs: Any) -> None:
-        """Make what is needed; nothing runs yet. `serving` says whether the engine is busy."""
+    def __init__(
+        self,
+        registry: Registry,
+        serving: Callable[[], bool],
+        make_ready: Callable[[str], Awaitable[None]],
+        **kwargs: Any,
+    ) -> None:
+        """Make what is needed; nothing runs yet. See `Supervisor` for what it is told."""
         self.store = JobStore(registry)
-        self.supervisor = Supervisor(registry, self.store, serving, **kwargs)
+        self.supervisor = Supervisor(registry, self.store, serving, make_ready, **kwargs)
         self.starter = JobStarter(
             registry,
             self.store,

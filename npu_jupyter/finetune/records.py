@@ -28,6 +28,9 @@ ACTIVE = frozenset({JobState.INITIALIZING, JobState.RUNNING, JobState.STOPPING})
 ENDED = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.STOPPED})
 RESUMABLE = frozenset({JobState.FAILED, JobState.STOPPED})
 
+CHECKING = "checking"
+"""The stage in which what was trained is compared with what will be served."""
+
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.INITIALIZING, JobState.STOPPED, JobState.FAILED}),
     JobState.INITIALIZING: frozenset(

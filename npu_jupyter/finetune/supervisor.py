@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ from traitlets.config import LoggingConfigurable
 from npu_jupyter.errors import NpuError
 from npu_jupyter.finetune.death import explain
 from npu_jupyter.finetune.folder import JobFolder, job_folders
-from npu_jupyter.finetune.records import ACTIVE, ENDED, EventKind, JobRecord, JobState
+from npu_jupyter.finetune.records import ACTIVE, CHECKING, ENDED, EventKind, JobRecord, JobState
 from npu_jupyter.finetune.store import JobStore
 from npu_jupyter.finetune.trainer_process import TrainerProcess, has_trainer
 from npu_jupyter.registry.data_directory import DataDirectory
@@ -83,10 +83,21 @@ class Supervisor(LoggingConfigurable):
     ).tag(config=True)
 
     def __init__(
-        self, data: DataDirectory, store: JobStore, serving: Callable[[], bool], **kwargs: Any
+        self,
+        data: DataDirectory,
+        store: JobStore,
+        serving: Callable[[], bool],
+        make_ready: Callable[[str], Awaitable[None]] | None = None,
+        **kwargs: Any,
     ) -> None:
-        """Supervise the jobs of `store`; `serving` says whether the engine has requests."""
+        """Supervise the jobs of `store`.
+
+        `serving` says whether the engine has requests. `make_ready` has it load what will serve
+        an adapter of the base that it is told, so that a job's result answers at its end.
+        """
         super().__init__(**kwargs)
+        self._make_ready = make_ready
+        self._made_ready: set[int] = set()
         self._data = data
         self._store = store
         self._serving = serving
@@ -95,6 +106,7 @@ class Supervisor(LoggingConfigurable):
         """Trainers that were started here, by job: only their parent learns how they end."""
         self._stopping_since: dict[int, float] = {}
         self._told = ""
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._waking = asyncio.Event()
         self.busy = False
@@ -104,6 +116,7 @@ class Supervisor(LoggingConfigurable):
 
     def start(self) -> None:
         """Begin to look after jobs, in the background."""
+        self._loop = asyncio.get_running_loop()
         self._tasks.append(asyncio.create_task(self._watch()))
         if self.pause_while_serving:
             self._tasks.append(asyncio.create_task(self._tell_when_serving()))
@@ -232,11 +245,27 @@ class Supervisor(LoggingConfigurable):
         if trainer is not None and trainer.alive:
             if job.status is JobState.STOPPING:
                 self._press(job, trainer)
+            elif job.stage == CHECKING and job.id not in self._made_ready:
+                self._made_ready.add(job.id)
+                self._ready(job)
             return
         fresh = time.time() - (job.started_at or 0.0) < _START_GRACE_S
         if (trainer is None and fresh) or has_trainer(folder):
             return
         self._lost(job, trainer)
+
+    def _ready(self, job: JobRecord) -> None:
+        """Have the engine get ready for the job's result, from whichever thread this is."""
+        if self._make_ready is None or self._loop is None:
+            return
+        work = self._attempt(self._make_ready(job.model_name))
+        asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _attempt(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except NpuError as error:  # the first request for the result will try again, and be told
+            self.log.info("The engine is not ready for the result yet: %s", error)
 
     def _press(self, job: JobRecord, trainer: TrainerProcess) -> None:
         """End a trainer that was told to stop and has had time for it."""

@@ -15,7 +15,7 @@ from npu_jupyter.finetune.base import Base
 from npu_jupyter.finetune.folder import JobFolder
 from npu_jupyter.finetune.parity import check_parity, require_parity
 from npu_jupyter.finetune.publish import publish_adapter, publish_merged
-from npu_jupyter.finetune.records import JobRecord, JobState
+from npu_jupyter.finetune.records import CHECKING, JobRecord, JobState
 from npu_jupyter.finetune.store import JobStore
 from npu_jupyter.finetune.trainer.examples import Tokens
 from npu_jupyter.finetune.trainer.faults import Faults
@@ -84,7 +84,7 @@ class Finish:
         name = self._job.resulting_name
         if not self._job.recipe.served_as_adapter:
             return self._make_merged(name)
-        self._stage("checking")
+        self._stage(CHECKING)
         self._check()
         self._publishing()
         return publish_adapter(self._registry, name, self._folder.adapter, base, self._source)
