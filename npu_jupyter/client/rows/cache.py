@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 
-_MAX_BYTES = 256 * 2**20
+MAX_BYTES = 256 * 2**20
 """Above this the older half is forgotten."""
 _ASKED_AT_ONCE = 500
 """Parameters of one statement; SQLite allows no more than a thousand everywhere."""
@@ -31,11 +31,12 @@ def cache_path() -> Path:
 class Cache:
     """A table of answers that several kernels may share; only its owner can read it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES) -> None:
         """Open the file, or make it; one that is damaged is begun anew.
 
         Where nothing can be written answers are kept in memory, and `fault` says why.
         """
+        self._max_bytes = max_bytes
         self.fault: str | None = None
         try:
             self._database = _open_file(path)
@@ -64,12 +65,12 @@ class Cache:
     def close(self) -> None:
         """Forget the older half if there is too much, and close the file."""
         with suppress(sqlite3.OperationalError):  # another kernel has it; it will see to it
-            if self._pragma("page_count") * self._pragma("page_size") > _MAX_BYTES:
+            if self._pragma("page_count") * self._pragma("page_size") > self._max_bytes:
                 self._database.execute(
                     "DELETE FROM answers WHERE rowid <= "
                     "(SELECT (min(rowid) + max(rowid)) / 2 FROM answers)"
                 )
-                self._database.execute("PRAGMA incremental_vacuum").fetchall()
+                self._database.executescript("PRAGMA incremental_vacuum")
         self._database.close()
 
     def _pragma(self, name: str) -> int:

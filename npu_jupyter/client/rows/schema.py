@@ -20,8 +20,8 @@ _MAX_NAME_LENGTH = 64
 class OutputSchema:
     """A schema of an object, closed: the model fills its fields and adds none."""
 
-    def __init__(self, schema: type[BaseModel] | dict[str, Any]) -> None:
-        """Read `schema`.
+    def __init__(self, schema: Any) -> None:
+        """Read a pydantic model class or a JSON schema.
 
         Raises:
             InvalidRequest: it is neither, or describes no object with fields.
@@ -29,7 +29,7 @@ class OutputSchema:
         self._model: type[BaseModel] | None = None
         if isinstance(schema, dict):
             definition = copy.deepcopy(schema)
-        elif hasattr(schema, "model_json_schema"):
+        elif isinstance(schema, type) and hasattr(schema, "model_json_schema"):
             self._model = schema
             definition = schema.model_json_schema()
         else:
@@ -87,11 +87,9 @@ def _close(schema: Any, *, all_required: bool) -> None:
 
 def _dtype(field: Any) -> str:
     """Find the type of a column; one that may be null has the type of what else it may be."""
-    kinds = {
-        option.get("type") for option in field.get("anyOf", [field]) if option.get("type") != "null"
-    }
-    kind = kinds.pop() if len(kinds) == 1 else None
-    if isinstance(kind, list):
-        others = [name for name in kind if name != "null"]
-        kind = others[0] if len(others) == 1 else None
-    return _DTYPES.get(str(kind), "object")
+    kinds: set[str] = set()
+    for option in field.get("anyOf", [field]):
+        kind = option.get("type", "any")
+        kinds |= {kind} if isinstance(kind, str) else set(kind)
+    kinds -= {"null"}
+    return _DTYPES.get(kinds.pop(), "object") if len(kinds) == 1 else "object"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -132,14 +133,15 @@ class Classify(_Chat):
         """
         self.labels = list(labels)
         _check_labels(self.labels, examples)
-        self._by_answer = {_plain(label): label for label in self.labels}
+        spelled = _in_ascii(self.labels)
+        self._by_answer = {_plain(label): label for label in self.labels} | spelled
         # No token is shorter than a byte, so this never cuts a label off.
-        longest = max(len(msgspec.json.encode(label)) for label in self.labels)
+        longest = max(len(msgspec.json.encode(label)) for label in (*self.labels, *spelled))
         settings: dict[str, Any] = {"temperature": 0, "max_tokens": longest + _ROOM_FOR_THE_END}
         if free and examples:
             self.fallback = Classify(model, labels, prompt, examples, free=False)
         else:
-            schema = {"type": "string", "enum": self.labels}
+            schema = {"type": "string", "enum": list(spelled)}
             settings["response_format"] = {
                 "type": "json_schema",
                 "json_schema": {"name": "label", "schema": schema},
@@ -165,6 +167,16 @@ class Classify(_Chat):
         if label is None:
             raise EngineFailed(f"The answer {text!r} is none of the labels.")
         return label
+
+
+def _in_ascii(labels: list[str]) -> dict[str, str]:
+    """Spell labels as the grammar compiler takes them: it confuses the ß of Größe with another."""
+    spelled: dict[str, str] = {}
+    for number, label in enumerate(labels, start=1):
+        letters = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode().strip()
+        taken = letters in spelled or (letters != label and letters in labels)
+        spelled[f"label {number}" if taken or not letters else letters] = label
+    return spelled
 
 
 def _plain(answer: str) -> str:
