@@ -51,6 +51,10 @@ class NpuApp(ExtensionApp):
             "npu_jupyter.cli.devices.DevicesApp",
             "List the devices that models can run on.",
         ),
+        "finetune": (
+            "npu_jupyter.cli.finetune.FinetuneApp",
+            "Fine-tune a model on a dataset; watch, stop and resume such jobs.",
+        ),
         "keys": ("npu_jupyter.cli.keys.KeysApp", "List, make and revoke API keys."),
         "demo": ("npu_jupyter.cli.demo.DemoApp", "Pull two small models and open the quickstart."),
     }

@@ -19,7 +19,7 @@ class Jobs:
         self,
         registry: Registry,
         serving: Callable[[], bool],
-        make_ready: Callable[[str], Awaitable[None]],
+        make_ready: Callable[[str], Awaitable[None]] | None = None,
         **kwargs: Any,
     ) -> None:
         """Make what is needed; nothing runs yet. See `Supervisor` for what it is told."""
