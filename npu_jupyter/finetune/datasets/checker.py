@@ -6,6 +6,7 @@ Started by `npu_jupyter.finetune.datasets.check`.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -62,8 +63,8 @@ def _check(parent: Parent, request: CheckRequest) -> DatasetReport:
     head = [item for item in islice(reader.records(), _HEAD_RECORDS) if isinstance(item, tuple)]
     if not head:
         raise InvalidRequest(_no_record(reader), param="dataset")
+    layout = find_layout([record for _, record in head], request.columns, request.format)
     columns = list(dict.fromkeys(column for _, record in head for column in record))
-    layout = find_layout(columns, request.columns, request.format)
     tally = Tally(request, reader, layout, tokenizer)
     with ExitStack() as stack:
         snapshot = _Snapshot(request.snapshot, stack) if request.snapshot else None
@@ -119,6 +120,8 @@ def _load_tokenizer(request: CheckRequest) -> Any:
     if not request.source.startswith(HUB):
         # What is needed lies here: a check must neither wait for the network nor tell it.
         os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+    # A tokenizer needs neither, and importing them takes seconds.
+    sys.modules.update(dict.fromkeys(("torch", "sklearn")))  # type: ignore[arg-type]
     try:
         from transformers import AutoTokenizer
     except ModuleNotFoundError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -100,15 +101,23 @@ class Layout:
         return (Message("system", text),) if text else ()
 
 
-def find_layout(found: Sequence[str], columns: Mapping[str, str], format_: str | None) -> Layout:
-    """Tell the format of a dataset by the columns that were found in it.
+def find_layout(
+    head: Sequence[Mapping[str, Any]], columns: Mapping[str, str], format_: str | None
+) -> Layout:
+    """Tell the format of a dataset by the columns of its first records.
+
+    A column counts that at least half of them have: a row that was put in by mistake must not
+    make a dataset ambiguous.
 
     Raises:
         InvalidRequest: none fits, more than one does, or `columns` or `format_` name what is
             not there; with the columns that are, and what to give.
     """
+    counts = Counter(column for record in head for column in record)
+    found = list(counts)
     _check_columns(columns, found)
-    usable = {*columns, *(column for column in found if column not in columns.values())}
+    common = {column for column, count in counts.items() if count * 2 >= len(head)}
+    usable = {*columns, *(common - {*columns.values()})}
     fitting = [
         candidate
         for candidate, required in _REQUIRED.items()

@@ -16,9 +16,10 @@ _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", re.ASCII)
 _FOLDER_MARKS = ("dataset_info.json", "dataset_dict.json")
 """Files of a folder that datasets' save_to_disk wrote, one or the other."""
 _MIB = 2**20
+DEFAULT_MAX_MIB = 4096
 
 
-def locate(dataset: str, roots: Sequence[Path], *, max_mib: int = 0) -> Path | str:
+def locate(dataset: str, roots: Sequence[Path], *, max_mib: int = DEFAULT_MAX_MIB) -> Path | str:
     """Give the file or folder that `dataset` names below one of `roots`.
 
     A path is absolute, or relative to a root. ``hf:org/name`` names a repository of the hub and
@@ -43,9 +44,8 @@ def locate(dataset: str, roots: Sequence[Path], *, max_mib: int = 0) -> Path | s
         if path.exists():
             _check(path, dataset, allowed, max_mib)
             return path
-    if _REPOSITORY.fullmatch(dataset) and ".." not in dataset:
-        if inside or not allowed:
-            return HUB + dataset
+    if (inside or not allowed) and _REPOSITORY.fullmatch(dataset) and ".." not in dataset:
+        return HUB + dataset
     if inside:
         raise NotFound(f"There is no file {dataset!r}.", param="dataset")
     where = ", ".join(str(root) for root in allowed) or "none; set c.Datasets.roots"

@@ -21,7 +21,7 @@ from npu_jupyter.finetune.datasets.records import (
     Reader,
     Table,
 )
-from npu_jupyter.finetune.datasets.text_file import TextFile
+from npu_jupyter.finetune.datasets.text_file import SAMPLE_BYTES, TextFile, wide_encoding
 
 _PARQUET_MAGIC = b"PAR1"
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
@@ -39,21 +39,32 @@ def open_dataset(path: Path, known_columns: AbstractSet[str]) -> Reader:
     """
     if path.is_dir():
         return _open_folder(path)
+    return Parquet(path) if is_parquet(path, path.name) else _open_text(path, known_columns)
+
+
+def is_parquet(path: Path, name: str) -> bool:
+    """Tell Parquet from text by the first bytes; errors call the file `name`.
+
+    Raises:
+        InvalidRequest: it is empty, compressed, or neither of the two.
+    """
     with path.open("rb") as stream:
-        start = stream.read(8)
+        start = stream.read(SAMPLE_BYTES)
     if not start:
-        raise InvalidRequest(f"{path.name} is empty.", param="dataset")
+        raise InvalidRequest(f"{name} is empty.", param="dataset")
     if start.startswith(_PARQUET_MAGIC):
-        return Parquet(path)
-    for magic, name in _COMPRESSED.items():
+        return True
+    for magic, form in _COMPRESSED.items():
         if start.startswith(magic):
             raise InvalidRequest(
-                f"{path.name} is compressed ({name}). Unpack it first.", param="dataset"
+                f"{name} is compressed ({form}). Unpack it first.", param="dataset"
             )
-    return _open_text(path, TextFile(path), known_columns)
+    wide_encoding(start, name)
+    return False
 
 
-def _open_text(path: Path, file: TextFile, known_columns: AbstractSet[str]) -> Reader:
+def _open_text(path: Path, known_columns: AbstractSet[str]) -> Reader:
+    file = TextFile(path)
     lines = [line for line in islice(file.lines(), _LOOKED_AT) if not line.isspace()]
     if not lines:
         raise InvalidRequest(f"{path.name} holds nothing but empty lines.", param="dataset")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import codecs
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from npu_jupyter.errors import InvalidRequest
 
-_SAMPLE_BYTES = 4096
+SAMPLE_BYTES = 4096
+"""What is looked at of a file to tell text from other things."""
 _CHUNK_BYTES = 1024 * 1024
 _ESCAPED = re.compile("[\udc80-\udcff]")
 """What Python's surrogateescape makes of bytes that it cannot decode."""
@@ -31,7 +32,7 @@ class TextFile:
         """Find out the encoding; raise `InvalidRequest` for what is no text."""
         self._path = path
         self._encoding = _detect(path)
-        self._stream: io.BufferedReader | None = None
+        self._stream: Any = None
 
     @property
     def encoding(self) -> str:
@@ -47,8 +48,9 @@ class TextFile:
         """Yield the lines from the first, each ended by a line feed whatever ended it."""
         # UTF-16 and its like know no escapes.
         errors = "surrogateescape" if self._encoding in _NAMES else "replace"
-        with self._path.open("rb") as self._stream:
-            yield from io.TextIOWrapper(self._stream, self._encoding, errors)
+        with self._path.open(encoding=self._encoding, errors=errors) as text:
+            self._stream = text.buffer
+            yield from text
 
     def unreadable(self, text: str) -> bool:
         """Tell whether a text of this file had bytes that its encoding does not have."""
@@ -59,27 +61,34 @@ class TextFile:
         return "\ufffd" in text
 
 
-def _detect(path: Path) -> str:
-    with path.open("rb") as stream:
-        start = stream.read(_SAMPLE_BYTES)
+def wide_encoding(start: bytes, name: str) -> str | None:
+    """Tell by a file's first bytes whether letters of more than a byte begin there.
+
+    Raises:
+        InvalidRequest: it is no text.
+    """
     for bom, encoding in _BOMS:
         if start.startswith(bom):
             return encoding
-    if b"\0" in start:
-        return _detect_wide(path, start)
-    return "utf-8" if _is_utf8(path) else _detect_narrow(path)
-
-
-def _detect_wide(path: Path, start: bytes) -> str:
-    """Tell UTF-16 without a mark, in which every other byte of plain letters is 0, from none."""
+    if b"\0" not in start:
+        return None
+    # Of plain letters in UTF-16 every other byte is 0.
     zeros = [start[offset::2].count(0) for offset in (0, 1)]
     if min(zeros) * 10 < max(zeros) and max(zeros) * 4 > len(start) // 2:
         return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
     raise InvalidRequest(
-        f"{path.name} is neither text nor Parquet. Datasets can be JSON Lines, JSON, CSV, TSV, "
+        f"{name} is neither text nor Parquet. Datasets can be JSON Lines, JSON, CSV, TSV, "
         "Parquet, plain text, or a folder that datasets' save_to_disk wrote.",
         param="dataset",
     )
+
+
+def _detect(path: Path) -> str:
+    with path.open("rb") as stream:
+        wide = wide_encoding(stream.read(SAMPLE_BYTES), path.name)
+    if wide is not None:
+        return wide
+    return "utf-8" if _is_utf8(path) else _detect_narrow(path)
 
 
 def _is_utf8(path: Path) -> bool:
