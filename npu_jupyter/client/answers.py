@@ -101,6 +101,12 @@ def decode(reply: httpx.Response) -> Any:
         ) from None
 
 
+def on_device(reply: httpx.Response) -> Iterator[Note]:
+    """Say where an answer comes from, as a comment would if the headers had gone out before."""
+    if device := reply.headers.get("x-npu-device"):
+        yield Note(f"running on {device}")
+
+
 class EventReader:
     """Puts the lines of an event stream together.
 

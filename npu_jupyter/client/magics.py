@@ -116,7 +116,7 @@ class _Cell:
     """An answer as Markdown in a cell."""
 
     def __init__(self) -> None:
-        self._handle: DisplayHandle = display(Markdown("…"), display_id=True)  # type: ignore[no-untyped-call]
+        self._handle: DisplayHandle | None = None
         self._drawn_at = 0.0
 
     def move(self, answer: Answer) -> None:
@@ -129,7 +129,10 @@ class _Cell:
         self._draw(f"{answer.text}\n\n<small>{escape(small_print)}</small>")
 
     def _draw(self, markdown: str) -> None:
-        self._handle.update(Markdown(markdown))  # type: ignore[no-untyped-call]
+        if self._handle is None:
+            self._handle = display(Markdown(markdown), display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._handle.update(Markdown(markdown))  # type: ignore[no-untyped-call]
 
 
 class _Terminal:

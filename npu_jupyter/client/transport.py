@@ -9,7 +9,15 @@ from typing import Any, TypeVar
 
 import httpx
 
-from npu_jupyter.client.answers import Event, EventReader, Note, ServerUnreachable, check, decode
+from npu_jupyter.client.answers import (
+    Event,
+    EventReader,
+    Note,
+    ServerUnreachable,
+    check,
+    decode,
+    on_device,
+)
 from npu_jupyter.client.calls import Call
 
 T = TypeVar("T")
@@ -75,6 +83,7 @@ class Transport:
                 if not reply.is_success:
                     reply.read()
                 check(reply)
+                yield from on_device(reply)
                 reader = EventReader()
                 for line in reply.iter_lines():
                     yield from reader.feed(line)
@@ -118,6 +127,8 @@ class AsyncTransport:
                 if not reply.is_success:
                     await reply.aread()
                 check(reply)
+                for note in on_device(reply):
+                    yield note
                 reader = EventReader()
                 async for line in reply.aiter_lines():
                     for event in reader.feed(line):

@@ -20,7 +20,7 @@ _REMEMBERED = 16
 _COLUMNS = ["column", "operation", "reason"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PastRun:
     """What is remembered of a run, to explain what is missing in a frame that has its result."""
 
