@@ -177,7 +177,7 @@ class Estimator:
         advice = []
         rows = 1 if self._layout.packing else min(recipe.batch_size, len(self._examples))
         if rows > 1:
-            advice.append(f"batch_size (it is {recipe.batch_size}) to 1, or packing to true")
+            advice.append(f"batch_size (it is {recipe.batch_size}) to 1, packing to true")
         fitting = int(longest * room / activations) // _ROUNDED_TO * _ROUNDED_TO
         if fitting >= _ROUNDED_TO:
             advice.append(f"max_length to {fitting} (the longest example has {longest} tokens)")
@@ -185,7 +185,7 @@ class Estimator:
             advice.append("quantize_base to true, which holds the base in a quarter of the memory")
         if not recipe.use_lora:
             advice.append("use_lora to true")
-        chosen = " or ".join(advice) or "lora_r lower, or train a smaller model"
+        chosen = ", or ".join(advice) or "lora_r lower, or train a smaller model"
         return InsufficientMemory(
             f"Training needs about {need / _GB:.2f} GB more than the loaded model takes, even with "
             f"gradient checkpointing, and {self._available / _GB:.2f} GB are free. Set {chosen}."

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,6 +18,7 @@ from npu_jupyter.finetune.records import CHECKING, JobRecord, JobState
 from npu_jupyter.finetune.store import JobStore
 from npu_jupyter.finetune.trainer.examples import Tokens
 from npu_jupyter.finetune.trainer.faults import Faults
+from npu_jupyter.finetune.trainer.merging import merge, save_whole
 from npu_jupyter.finetune.trainer.preparing import Prepared
 from npu_jupyter.registry.convert import Precision
 from npu_jupyter.registry.records import SERVED_ADAPTER, ModelRecord, PullProgress
@@ -27,8 +27,6 @@ from npu_jupyter.registry.store import Registry
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _COMPARED_PROMPTS = 16
 _PROMPT_TOKENS = 512
-_WEIGHTS = (".safetensors", ".bin", ".index.json")
-_CONFIGURATION = ("config.json", "generation_config.json")
 
 
 class Finish:
@@ -125,22 +123,13 @@ class Finish:
 
     def _save_merged(self) -> Path:
         """Save the whole model in Hugging Face form, in the precision of its base."""
-        from transformers import AutoModelForCausalLM
-
-        source = self._base.hugging_face
-        with _whole(self._folder.path / "merged") as place:
-            trained = self._prepared.model
-            if self._job.recipe.use_lora:
-                from peft import PeftModel
-
-                # Not into the model that was trained: its base may be rounded, or quantised.
-                whole = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
-                trained = PeftModel.from_pretrained(whole, self._folder.adapter).merge_and_unload()
-            trained.to(_stored_dtype(source)).save_pretrained(place)
-            for file in source.iterdir():
-                if not file.name.endswith(_WEIGHTS) and file.name not in _CONFIGURATION:
-                    shutil.copyfile(file, place / file.name)
-        return self._folder.path / "merged"
+        base = self._base.hugging_face
+        place = self._folder.path / "merged"
+        with _whole(place) as part:
+            lora = self._job.recipe.use_lora
+            trained = merge(base, self._folder.adapter) if lora else self._prepared.model
+            save_whole(trained, base, part)
+        return place
 
     # Whether it is what will be served
 
@@ -189,13 +178,6 @@ def _prompt(tokens: Tokens) -> list[int]:
         first = max(len(tokens.ids) // 2, 1)
     ids: list[int] = tokens.ids[:first].tolist()
     return ids[-_PROMPT_TOKENS:]
-
-
-def _stored_dtype(folder: Path) -> torch.dtype:
-    from transformers import AutoConfig
-
-    dtype: Any = AutoConfig.from_pretrained(folder).dtype
-    return dtype if isinstance(dtype, torch.dtype) else torch.float16
 
 
 @contextmanager

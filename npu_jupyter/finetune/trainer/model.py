@@ -109,6 +109,7 @@ def _with_adapter(model: Any, recipe: Recipe) -> Any:
     except ModuleNotFoundError as error:
         raise MissingExtra("Fine-tuning", "finetune") from error
     if recipe.quantize_base:
+        _keep_differentiable(model)
         prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
     config = LoraConfig(
         task_type="CAUSAL_LM",
@@ -132,6 +133,18 @@ def _with_adapter(model: Any, recipe: Recipe) -> Any:
             f"The model's linear layers are {', '.join(sorted(linear))}.",
             param="target_modules",
         ) from error
+
+
+def _keep_differentiable(model: Any) -> None:
+    """Keep bitsandbytes from laying weights out anew for the processor when a model is evaluated.
+
+    It does not lay them back, and through that layout no gradient flows, without a word.
+    """
+    import bitsandbytes
+
+    for module in model.modules():
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False
 
 
 def store_frozen_in_bf16(model: Any) -> None:

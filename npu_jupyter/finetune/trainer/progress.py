@@ -11,6 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from npu_jupyter.finetune.recipe import Recipe
 from npu_jupyter.finetune.records import EventKind
 from npu_jupyter.finetune.store import JobStore
+from npu_jupyter.finetune.trainer.preparing import Prepared
 
 _SAMPLE_TOKENS = 64
 _SHOWN_DIGITS = 6
@@ -19,12 +20,12 @@ _SHOWN_DIGITS = 6
 class Progress(TrainerCallback):
     """Reports metrics, checkpoints and sample answers; ends training when told to."""
 
-    def __init__(self, store: JobStore, job_id: int, recipe: Recipe, tokenizer: Any) -> None:
-        """Report to the job `job_id`."""
+    def __init__(self, store: JobStore, job_id: int, recipe: Recipe, prepared: Prepared) -> None:
+        """Report what becomes of `prepared` to the job `job_id`."""
         self._store = store
         self._job_id = job_id
         self._recipe = recipe
-        self._tokenizer = tokenizer
+        self._prepared = prepared
         self._began = time.monotonic()
         self._first_step = 0
         self.stopped = False
@@ -130,7 +131,7 @@ class Progress(TrainerCallback):
 
     @torch.no_grad()
     def _answer(self, model: Any, prompt: str) -> str:
-        tokenizer = self._tokenizer
+        tokenizer = self._prepared.tokenizer
         if tokenizer.chat_template:
             prompt = tokenizer.apply_chat_template(
                 [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
@@ -138,12 +139,13 @@ class Progress(TrainerCallback):
         chat = bool(tokenizer.chat_template)
         inputs = tokenizer(prompt, return_tensors="pt", add_special_tokens=not chat)
         model.eval()
-        output = model.generate(
-            **inputs.to(model.device),
-            max_new_tokens=_SAMPLE_TOKENS,
-            do_sample=False,
-            use_cache=True,
-        )
+        with self._prepared.compute.autocast():
+            output = model.generate(
+                **inputs.to(model.device),
+                max_new_tokens=_SAMPLE_TOKENS,
+                do_sample=False,
+                use_cache=True,
+            )
         model.train()
         new = output[0, inputs["input_ids"].shape[1] :]
         return str(tokenizer.decode(new, skip_special_tokens=True))

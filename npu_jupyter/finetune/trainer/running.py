@@ -131,7 +131,7 @@ class Run:
 
     def _train(self, prepared: Prepared, start: Path | None) -> tuple[JobTrainer, bool]:
         """Train; tell whether the job was told to stop meanwhile."""
-        progress = Progress(self._store, self._job.id, self._job.recipe, prepared.tokenizer)
+        progress = Progress(self._store, self._job.id, self._job.recipe, prepared)
         pause = Pause(self._folder.path.parent / BUSY_FILE, progress.stop_requested)
         reports = self._folder.path / "reports"
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(reports)
