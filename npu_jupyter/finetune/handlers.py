@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
+from pydantic import Field
 
 from npu_jupyter.access import allowed
-from npu_jupyter.errors import InvalidRequest, NpuError
+from npu_jupyter.errors import Conflict, InvalidRequest, NpuError
 from npu_jupyter.finetune import describe
 from npu_jupyter.finetune.owner import owner_here
-from npu_jupyter.finetune.records import JobRecord
-from npu_jupyter.finetune.request import StartRequest, parse_start
+from npu_jupyter.finetune.records import JobRecord, JobState
+from npu_jupyter.finetune.request import MAX_ID, StartRequest, parse_start
 from npu_jupyter.finetune.start import refuse_changes
 from npu_jupyter.handler import NpuHandler
 from npu_jupyter.json_object import parse_object
 from npu_jupyter.keys import KERNEL_KEY_ID
+from npu_jupyter.registry.names import check_name
+from npu_jupyter.v1.schema import Body, ModelName
 from npu_jupyter.v1.sse import EventStream, frame
 
 if TYPE_CHECKING:
@@ -206,6 +209,33 @@ class ResumeHandler(JobHandler):
         self.finish(msgspec.json.encode({"job_id": job.id, "status": job.status}))
 
 
+class ExportBody(Body):
+    """The body of ``POST /api/finetune/export``."""
+
+    job_id: Annotated[int, Field(ge=1, le=MAX_ID)]
+    precision: Literal["int8", "int4"] | None = None
+    name: ModelName | None = None
+
+
+class ExportHandler(JobHandler):
+    """Makes models of their own of what jobs have made."""
+
+    route = "/api/finetune/export"
+
+    @allowed("execute", "npu:finetune")
+    async def post(self) -> None:
+        """Begin to merge a job's adapter into its base, as an import that can be watched."""
+        body = ExportBody.parse(self.json_body())
+        job = await self.job(str(body.job_id))
+        if job.status is not JobState.COMPLETED:
+            raise Conflict(f"Job {job.id} is {job.status}; only what is completed can be exported.")
+        precision = body.precision or job.recipe.export_precision
+        name = body.name or f"{job.resulting_model}-{precision}"
+        pull = self.extensionapp.pulls.start(f"job:{job.id}", check_name(name), precision)
+        self.set_status(202)
+        self.finish(msgspec.json.encode(pull.describe()))
+
+
 class JobEventsHandler(JobHandler):
     """Streams a job's history and what is added to it."""
 
@@ -246,5 +276,6 @@ def routes() -> list[tuple[str, type[NpuHandler]]]:
         (r"/api/finetune/status/(\d{1,9})", StatusHandler),
         (r"/api/finetune/stop/(\d{1,9})", StopHandler),
         (r"/api/finetune/resume/(\d{1,9})", ResumeHandler),
+        (r"/api/finetune/export", ExportHandler),
         (r"/api/finetune/events/(\d{1,9})", JobEventsHandler),
     ]

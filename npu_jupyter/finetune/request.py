@@ -24,7 +24,7 @@ _MAX_METADATA = 16
 _MAX_METADATA_KEY_LENGTH = 64
 _MAX_METADATA_LENGTH = 512
 _MAX_BAD_ROWS = 1_000_000
-_MAX_ID = 2**31 - 1
+MAX_ID = 2**31 - 1
 _TRAINING_PACKAGES = ("torch", "transformers", "peft", "datasets")
 _TRACKERS = ("mlflow", "tensorboard", "trackio", "wandb")
 
@@ -86,7 +86,7 @@ class StartBody(Body):
     columns: dict[Text, Text] | None = None
     max_bad_rows: Annotated[int, Field(ge=0, le=_MAX_BAD_ROWS)] | None = None
     suffix: Annotated[str, Field(min_length=1, max_length=MAX_SUFFIX_LENGTH)] | None = None
-    resume_from: Annotated[int, Field(ge=1, le=_MAX_ID)] | None = None
+    resume_from: Annotated[int, Field(ge=1, le=MAX_ID)] | None = None
     metadata: Metadata | None = None
 
 

@@ -151,6 +151,19 @@ def test_a_bad_event_id_is_named(
     assert reply.json()["error"]["param"] in {"after", "Last-Event-ID"}
 
 
+def test_only_what_is_completed_is_exported(
+    server: Server, registry: Registry, store: JobStore
+) -> None:
+    job = queue(store, registry, f"steps=3 fault={Fault.TELL}")
+    with server.http() as http:
+        wait_until(lambda: store.get(job.id).status is JobState.FAILED)
+        reply = http.post("/api/finetune/export", json={"job_id": job.id, "precision": "int8"})
+        assert reply.status_code == 409
+        assert "is failed" in reply.json()["error"]["message"]
+        reply = http.post("/api/finetune/export", json={"job_id": job.id, "precision": "int3"})
+        assert reply.json()["error"]["param"] == "precision"
+
+
 def test_a_database_that_is_locked_for_a_while_loses_nothing(
     server: Server, registry: Registry, store: JobStore
 ) -> None:
