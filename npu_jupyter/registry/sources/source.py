@@ -27,6 +27,11 @@ class Workspace:
     report: Callable[[PullProgress], None]
     cancelled: Event
 
+    @property
+    def data_dir(self) -> Path:
+        """The data directory, in which downloads are kept."""
+        return self.downloads.parent
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
