@@ -12,8 +12,9 @@ from pydantic import Field
 from npu_jupyter.access import allowed
 from npu_jupyter.errors import Conflict, InvalidRequest, NpuError
 from npu_jupyter.finetune import describe
+from npu_jupyter.finetune.folder import JobFolder
 from npu_jupyter.finetune.owner import owner_here
-from npu_jupyter.finetune.records import ENDED, JobRecord, JobState
+from npu_jupyter.finetune.records import ENDED, JobRecord
 from npu_jupyter.finetune.request import MAX_ID, StartRequest, parse_start
 from npu_jupyter.finetune.start import refuse_changes
 from npu_jupyter.handler import NpuHandler
@@ -227,8 +228,9 @@ class ExportHandler(JobHandler):
         """Begin to merge a job's adapter into its base, as an import that can be watched."""
         body = ExportBody.parse(self.json_body())
         job = await self.job(str(body.job_id))
-        if job.status not in ENDED:
-            raise Conflict(f"Job {job.id} is {job.status}; export it when it has ended.")
+        trained = JobFolder(self.engine.registry.root, job.id).adapter.is_dir()
+        if job.status not in ENDED or not trained:
+            raise Conflict(f"Job {job.id} is {job.status}, and has no adapter to export.")
         precision = body.precision or job.recipe.export_precision
         name = body.name or f"{job.resulting_model or job.resulting_name}-{precision}"
         pull = self.extensionapp.pulls.start(f"job:{job.id}", check_name(name), precision)

@@ -151,7 +151,7 @@ def test_a_bad_event_id_is_named(
     assert reply.json()["error"]["param"] in {"after", "Last-Event-ID"}
 
 
-def test_only_what_is_completed_is_exported(
+def test_only_what_was_trained_is_exported(
     server: Server, registry: Registry, store: JobStore
 ) -> None:
     job = queue(store, registry, f"steps=3 fault={Fault.TELL}")
