@@ -87,3 +87,33 @@ def test_a_failure_says_what_is_kept(notebook: Notebook) -> None:
     alert = monitor.get_by_role("alert")
     expect(alert).to_have_text("The loss became NaN at step 3. Checkpoint step 2 is kept.")
     expect(monitor.get_by_role("button", name="Resume")).to_be_enabled()
+
+
+def test_a_form_checks_the_rows_and_starts_the_job(notebook: Notebook) -> None:
+    def turn(role: str, content: str) -> dict[str, str]:
+        return {"role": role, "content": content}
+
+    rows = [{"messages": [turn("user", "Two?"), turn("assistant", "Three.")]} for _ in range(3)]
+    rows.append({"messages": [turn("user", "Nobody answers.")]})
+    lines = "\n".join(json.dumps(row) for row in rows)
+    (notebook.path.parent / "tickets.jsonl").write_text(lines, encoding="utf-8")
+    cell = notebook.run(f"form = npu.FineTune({LLM!r}, suffix='by-form', epochs=2)\nform")
+    form = cell.locator(".npu-finetune")
+    start = form.get_by_role("button", name="Start", exact=True)
+    expect(start).to_be_disabled()
+    form.get_by_label("Dataset").fill("nowhere.jsonl")
+    expect(form.get_by_role("alert").filter(has_text="nowhere.jsonl")).to_be_visible()
+    form.get_by_label("Dataset").fill("tickets.jsonl")
+    expect(form.locator(".npu-check-head")).to_contain_text("4 rows · 1 need attention")
+    expect(form.locator(".npu-bad-rows")).to_contain_text("line 4")
+    expect(form.locator(".npu-row-text .npu-learned").first).to_contain_text("Three.")
+    expect(form.locator(".npu-row-text .npu-read").first).to_contain_text("Two?")
+    form.get_by_label("Wait until the file is fixed").check()
+    expect(start).to_be_disabled()
+    form.get_by_label("Leave them out").check()
+    start.click()
+    monitor = notebook.page.locator(".npu-monitor").last
+    expect(monitor.locator(".npu-title")).to_contain_text(f"{LLM}:by-form")
+    expect(monitor.locator(".npu-badge")).to_have_text("completed")
+    assert notebook.value("[form.job.status, form.job.facts.config['epochs']]") == ["completed", 2]
+    assert notebook.value("form.job.facts.config['rows']") == 3
