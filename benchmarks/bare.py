@@ -43,14 +43,25 @@ class BareGeneration:
         self._pipeline = genai.ContinuousBatchingPipeline(load.path, scheduler, load.device, {})
         self._tokenizer = self._pipeline.get_tokenizer()
         self._config = genai.GenerationConfig
+        self._structured = genai.StructuredOutputConfig
         self._requests = 0
         self.generate([[{"role": "user", "content": "Hello"}]], new_tokens=1)
 
-    def generate(self, chats: Sequence[Chat], new_tokens: int) -> Generated:
-        """Answer `chats` together, each with `new_tokens`; texts are decoded once, at the end."""
+    def generate(
+        self, chats: Sequence[Chat], new_tokens: int, schema: str | None = None
+    ) -> Generated:
+        """Answer `chats` together, each with `new_tokens`; texts are decoded once, at the end.
+
+        With a JSON schema an answer ends as soon as it is whole.
+        """
         config = self._config()
         config.max_new_tokens = new_tokens
-        config.ignore_eos = True
+        if schema is None:
+            config.ignore_eos = True
+        else:
+            base = self._pipeline.get_config()
+            config.eos_token_id, config.stop_token_ids = base.eos_token_id, base.stop_token_ids
+            config.structured_output_config = self._structured(json_schema=schema)
         started = time.perf_counter()
         first = 0.0
         handles = [self._add(chat, config) for chat in chats]
@@ -166,9 +177,11 @@ class BareProcess:
         """End it."""
         self._executor.shutdown()
 
-    def generate(self, chats: Sequence[Chat], new_tokens: int) -> Generated:
+    def generate(
+        self, chats: Sequence[Chat], new_tokens: int, schema: str | None = None
+    ) -> Generated:
         """Run `BareGeneration.generate` there."""
-        done = self._executor.submit(_call, "generate", (chats, new_tokens))
+        done = self._executor.submit(_call, "generate", (chats, new_tokens, schema))
         generated: Generated = done.result()
         return generated
 

@@ -10,7 +10,15 @@ from pathlib import Path
 import figures
 import models
 
-_BENCHMARKS = ("throughput", "first_token", "embeddings", "event_loop", "startup", "memory")
+_BENCHMARKS = (
+    "throughput",
+    "first_token",
+    "embeddings",
+    "dataframe",
+    "event_loop",
+    "startup",
+    "memory",
+)
 _RESULTS = Path(__file__).parent / "results"
 
 

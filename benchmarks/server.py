@@ -36,7 +36,7 @@ class Server:
         """Prepare a server that loads `extensions` beside Jupyter's own."""
         self._data_dir = data_dir
         self._extensions = extensions
-        self._token = secrets.token_hex()
+        self.token = secrets.token_hex()
         self.start_s = 0.0
         """Seconds from the start of the process to its first answer."""
 
@@ -46,7 +46,7 @@ class Server:
         self.port = _free_port()
         self._http = httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}",
-            headers={"Authorization": f"Bearer {self._token}"},
+            headers={"Authorization": f"Bearer {self.token}"},
             timeout=_REQUEST_TIMEOUT_S,
             trust_env=False,
         )
@@ -101,7 +101,7 @@ class Server:
         folder = Path(self._folder.name)
         return {
             **os.environ,
-            "JUPYTER_TOKEN": self._token,
+            "JUPYTER_TOKEN": self.token,
             "JUPYTER_CONFIG_DIR": str(folder / "config"),
             "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
             "JUPYTER_PREFER_ENV_PATH": "0",  # or what a virtual environment enables goes first
@@ -160,7 +160,7 @@ class Server:
 
     def stream(self, record: ModelRecord, chats: Sequence[Chat], new_tokens: int) -> Streamed:
         """Have `chats` answered, all at once, as streams."""
-        return stream(self.port, self._token, record.name, chats, new_tokens)
+        return stream(self.port, self.token, record.name, chats, new_tokens)
 
 
 def _free_port() -> int:
