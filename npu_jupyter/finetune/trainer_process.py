@@ -111,6 +111,11 @@ class TrainerProcess:
             return None
 
     @property
+    def pid(self) -> int:
+        """Its number, and that of its process group."""
+        return self._identity.pid
+
+    @property
     def alive(self) -> bool:
         """Whether it runs."""
         if self._child is not None:
