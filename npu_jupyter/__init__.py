@@ -20,10 +20,16 @@ if TYPE_CHECKING:
         current,
         openai,
     )
+    from npu_jupyter.widgets import Chat, Compare, FineTune, Models, Monitor
 
 __all__ = [
     "AsyncClient",
+    "Chat",
     "Client",
+    "Compare",
+    "FineTune",
+    "Models",
+    "Monitor",
     "__version__",
     "async_openai",
     "connect",

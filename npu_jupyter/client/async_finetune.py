@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from npu_jupyter.client import history, jobs, views
+from npu_jupyter.client import dataset_calls, history, jobs, views
 from npu_jupyter.client.answers import Event
+from npu_jupyter.client.dataset_calls import Dataset, DatasetReport
 from npu_jupyter.client.jobs import JobFacts
 from npu_jupyter.client.transport import AsyncTransport
 from npu_jupyter.client.waiting import POLL_S, JobProgress, job_progress
@@ -102,15 +103,54 @@ class AsyncFineTuning:
         self._transport = transport
 
     async def start(self, model: str | int, dataset: Any, **settings: Any) -> AsyncJob:
-        """Start a job: a model by name or registry id, a dataset by name or path.
+        """Start a job: a model by name or registry id, on a dataset.
 
-        `settings` are those of ``POST /api/finetune/start``: epochs, learning_rate, lora_r …
+        `dataset` is a name, path or hub's repository that the server knows; or a DataFrame, a list
+        of dicts or a `Path` here, which is sent. `settings` are those of
+        ``POST /api/finetune/start``: epochs, learning_rate, lora_r, suffix …
 
         Raises:
             InvalidRequest: naming the field, or the rows of the dataset that cannot be read.
         """
-        job_id = await self._transport.send(jobs.start(model, dataset, settings))
+        name = await self._sent(dataset)
+        job_id = await self._transport.send(jobs.start(model, name, settings))
         return await self.job(job_id)
+
+    async def check(self, model: str | int, dataset: Any, **settings: Any) -> DatasetReport:
+        """Read and render every row of a dataset for a model, and start nothing.
+
+        Raises:
+            InvalidRequest: it is no dataset.
+        """
+        name = await self._sent(dataset)
+        return await self._transport.send(dataset_calls.check(model, name, settings))
+
+    async def upload(self, dataset: Any, name: str | None = None) -> Dataset:
+        """Send a DataFrame, a list of dicts or a file, over a dataset of the same name.
+
+        Raises:
+            InvalidRequest: it is nothing of these, or the name is none.
+        """
+        given, content = dataset_calls.to_send(dataset)
+        return await self._transport.send(dataset_calls.upload(name or given, content))
+
+    async def datasets(self) -> list[Dataset]:
+        """List the datasets that were sent."""
+        return await self._transport.send(dataset_calls.datasets())
+
+    async def remove_dataset(self, name: str) -> None:
+        """Remove a dataset that was sent; jobs keep the rows that they took from it.
+
+        Raises:
+            NotFound: there is none.
+        """
+        await self._transport.send(dataset_calls.remove(name))
+
+    async def _sent(self, dataset: Any) -> str:
+        """Give the name under which the server has a dataset, once it has it."""
+        if isinstance(dataset, str):
+            return dataset
+        return (await self.upload(dataset)).name
 
     async def jobs(self) -> AsyncJobList:
         """List jobs, the newest first."""

@@ -12,6 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from npu_jupyter.client.dataset_calls import DatasetReport
     from npu_jupyter.client.jobs import JobFacts
     from npu_jupyter.client.records import Device, LoadedModel, Model
 
@@ -46,6 +47,7 @@ _BODY = (
     "color:var(--jp-ui-font-color1);background:var(--jp-layout-color1);"
     f"font-size:var(--jp-ui-font-size1,13px);{_NUMBER}"
 )
+_LENGTHS = ("min", "median", "p95", "max")
 _DIM = "color:var(--jp-ui-font-color2);font-size:var(--jp-ui-font-size0,12px)"
 
 
@@ -299,3 +301,22 @@ def job_table(jobs: Sequence[JobFacts]) -> Table:
         ],
         "No fine-tuning job yet. Start one: npu.connect().finetune.start(model, dataset)",
     )
+
+
+def report_table(report: DatasetReport) -> Table:
+    """Tabulate what a check of a dataset found."""
+    tokens = report.tokens or {}
+    rows = [
+        ("found", report.found),
+        ("rows", f"{report.rows:,}: {report.good_rows:,} good, {report.bad_rows:,} bad"),
+        ("tokens in a row", ", ".join(f"{k} {tokens[k]:,}" for k in _LENGTHS if k in tokens)),
+        ("tokens learned", f"{tokens.get('learned', 0):,} of {tokens.get('total', 0):,}"),
+        ("cut", f"{report.cut_rows:,} rows, to {report.max_length:,} tokens"),
+        ("said twice", f"{report.duplicates:,} rows"),
+    ]
+    for bad in report.reasons:
+        more = " …" if bad.count > len(bad.lines) else ""
+        lines = ", ".join(map(str, bad.lines))
+        rows.append((f"bad: {report.unit} {lines}{more}", f"{bad.reason} ({bad.count:,})"))
+    rows += [("note", warning) for warning in report.warnings]
+    return Table(("Check", "Result"), [*rows], "Nothing was checked.")
