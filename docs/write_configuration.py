@@ -19,11 +19,20 @@ from npu_jupyter.app import NpuApp
 from npu_jupyter.engine.engine import Engine
 from npu_jupyter.engine.launch import Launcher
 from npu_jupyter.engine.pool import ModelPool
+from npu_jupyter.finetune.datasets.library import Datasets
 from npu_jupyter.finetune.supervisor import Supervisor
 from npu_jupyter.registry.store import Registry
 
 PAGE = Path(__file__).parent / "configuration.md"
-CLASSES: tuple[type[Configurable], ...] = (NpuApp, Engine, ModelPool, Launcher, Registry, Supervisor)
+CLASSES: tuple[type[Configurable], ...] = (
+    NpuApp,
+    Engine,
+    ModelPool,
+    Launcher,
+    Registry,
+    Datasets,
+    Supervisor,
+)
 
 _TABLE = re.compile(r"(<!-- traits (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -99,17 +99,32 @@ class DatasetHandler(JobHandler):
     _refused: NpuError | None = None
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """Look whether the caller may send this, before he does."""
-        await super().prepare()
-        if self.request.method == "PUT":
-            await self._begin(self.path_args[0])  # type: ignore[misc]
+        """Look whether the caller may send this, before he does.
+
+        What stands against it is told when a body that is not too long has come: a connection
+        that is closed before takes the answer with it.
+        """
+        try:
+            await super().prepare()
+            if self.request.method == "PUT":
+                await self._begin(self.path_args[0])  # type: ignore[misc]
+        except NpuError as error:
+            if not 0 < self._body_bytes <= _BEYOND_LIMIT_BYTES:
+                raise
+            self._refused = error
+
+    @property
+    def _body_bytes(self) -> int:
+        """The size of the body as far as it was told; 0 is not known."""
+        length = self.request.headers.get("Content-Length", "")
+        return int(length) if length.isdecimal() else 0
 
     @allowed("write", "npu:finetune")
     async def _begin(self, name: str) -> None:
         datasets = self.extensionapp.datasets
-        length = self.request.headers.get("Content-Length", "")
-        size_bytes = int(length) if length.isdecimal() else 0
-        self._incoming = await asyncio.to_thread(datasets.receive, self.owner, name, size_bytes)
+        self._incoming = await asyncio.to_thread(
+            datasets.receive, self.owner, name, self._body_bytes
+        )
         if self.request.connection is not None:
             # Ours instead of the server's limit, which is meant for bodies in memory.
             self.request.connection.set_max_body_size(  # type: ignore[attr-defined]
@@ -123,7 +138,11 @@ class DatasetHandler(JobHandler):
         try:
             self._incoming.write(chunk)
         except NpuError as error:
-            self._refused = error  # told when all of the body has come: before, nobody listens
+            self._refused = error
+
+    def told(self, error: BaseException) -> NpuError:
+        """Tell what was found first."""
+        return super().told(self._refused or error)
 
     @allowed("write", "npu:finetune")
     async def put(self, name: str) -> None:  # noqa: ARG002 - known since prepare()

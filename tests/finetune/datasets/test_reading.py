@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
+import psutil
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -268,3 +270,18 @@ def test_what_is_no_dataset_is_refused_in_words(tmp_path: Path, content: bytes, 
     (tmp_path / "data").write_bytes(content)
     with pytest.raises(InvalidRequest, match=said):
         read(tmp_path / "data")
+
+
+@pytest.mark.slow
+def test_a_million_rows_are_not_held_in_memory(tmp_path: Path) -> None:
+    source = tmp_path / "data.jsonl"
+    with source.open("w", encoding="utf-8") as file:
+        for number in range(1_000_000):
+            file.write(f'{{"prompt": "What is {number}?", "completion": "A number, {number}."}}\n')
+    process = psutil.Process()
+    records = open_dataset(source, KNOWN_COLUMNS).records()
+    layout = find_layout([{"prompt": "", "completion": ""}], {}, None)
+    before = process.memory_info().rss
+    last = deque((layout.row(*item) for item in records if not isinstance(item, BadRow)), maxlen=1)
+    assert last.pop() == Row(1_000_000, prompt="What is 999999?", completion="A number, 999999.")
+    assert process.memory_info().rss - before < source.stat().st_size // 4
