@@ -55,7 +55,7 @@ def spawn_detached(
     if nice:
         # Before the first line: what the child starts from then on is as nice as it is.
         with contextlib.suppress(psutil.Error):
-            _step_back(psutil.Process(process.pid), nice)
+            step_back(psutil.Process(process.pid), nice)
     _say(process, first_line)
     assert process.stdin is not None
     with contextlib.suppress(OSError):
@@ -92,7 +92,8 @@ def _say(process: subprocess.Popen[bytes], line: bytes) -> None:
         process.stdin.flush()
 
 
-def _step_back(process: psutil.Process, nice: int) -> None:
+def step_back(process: psutil.Process, nice: int) -> None:
+    """Let others go first: `nice` is as on Linux, and any is the same on Windows."""
     if sys.platform == "win32":
         process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
     else:
@@ -120,10 +121,12 @@ class ProcessIdentity:
         """Whether it still runs; one that only waits to be buried does not."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < _SAME_START_S
-            return same and process.status() != psutil.STATUS_ZOMBIE
+            return self._is(process) and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
+
+    def _is(self, process: psutil.Process) -> bool:
+        return bool(abs(process.create_time() - self.started) < _SAME_START_S)
 
     def end_family(self) -> None:
         """Kill it and all of its process group and descent, and wait until they are gone."""
@@ -140,14 +143,15 @@ class ProcessIdentity:
 
     def _group(self) -> list[psutil.Process]:
         """List the members of the group that it leads or led, where systems have groups."""
-        if sys.platform == "win32":
+        if sys.platform == "win32" or psutil.boot_time() > self.started + _SAME_START_S:
             return []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if not self._is(psutil.Process(self.pid)):
+                return []  # the number is another's by now, and its group too
         members = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, ProcessLookupError):
-                if os.getpgid(process.pid) != self.pid:
-                    continue
-                if process.create_time() >= self.started - _SAME_START_S:
+                if os.getpgid(process.pid) == self.pid:
                     members.append(process)
         return members
 

@@ -14,7 +14,9 @@ from threading import Event
 from typing import Any
 
 import msgspec
+import psutil
 
+from npu_jupyter.engine.process import step_back
 from npu_jupyter.errors import InvalidRequest, MissingExtra, NotFound, PermissionDenied
 from npu_jupyter.finetune.datasets.check import CheckRequest
 from npu_jupyter.finetune.datasets.layout import KNOWN_COLUMNS, Layout, find_layout
@@ -31,6 +33,7 @@ from npu_jupyter.registry.sources.source import digest
 _HEAD_RECORDS = 100
 """The first records, whose columns tell the format."""
 _BATCH_ROWS = 1024
+_NICE = 10
 
 
 def check(parent: Parent) -> dict[str, Any]:
@@ -166,7 +169,8 @@ def _found(reader: Reader, layout: Layout, request: CheckRequest) -> str:
 
 
 def main() -> None:
-    """Answer one request."""
+    """Answer one request, behind those that chat on the same cores."""
+    step_back(psutil.Process(), _NICE)
     Parent().answer(check)
 
 

@@ -236,7 +236,11 @@ class Table(Reader):
 
     def records(self) -> Iterator[Record | BadRow]:
         """Yield the rows, numbered from 1."""
-        yield from enumerate(self._dataset, 1)
+        number = 0
+        for batch in self._dataset.with_format("arrow").iter(batch_size=_BATCH_ROWS):
+            for value in batch.to_pylist():
+                number += 1
+                yield number, value
 
 
 def _as_record(number: int, value: Any) -> Record | BadRow:

@@ -42,7 +42,7 @@ class ChatTemplate:
         """Find out, by small chats, how the tokenizer's template writes turns.
 
         Raises:
-            InvalidRequest: there is no template.
+            InvalidRequest: there is no template, or it cannot render a chat of two turns.
         """
         if not tokenizer.chat_template:
             raise InvalidRequest(
@@ -52,7 +52,15 @@ class ChatTemplate:
             )
         self._tokenizer = tokenizer
         question, answer = Message("user", _QUESTION), Message("assistant", _ANSWER)
-        probe = self._apply([question, answer, question, answer])
+        try:
+            probe = self._apply([question, answer, question, answer])
+            prompts = [self.prompt([question]), self.prompt([question, answer, question])]
+        except _template_errors() as error:
+            raise InvalidRequest(
+                f"The model's chat template cannot render a chat: {error}. Give rows of text, or "
+                "choose another model.",
+                param="model_id",
+            ) from error
         self.special = frozenset(
             index for index, token in tokenizer.added_tokens_decoder.items() if token.special
         )
@@ -62,17 +70,15 @@ class ChatTemplate:
         """The special tokens with which the template itself marks turns."""
         self.end_of_turn = self._end_of_turn(probe)
         """The token that ends each answer, the last one too; None where there is none."""
-        self.serves_as_trained = probe.startswith(self.prompt([question])) and probe.startswith(
-            self.prompt([question, answer, question])
-        )
+        self.serves_as_trained = all(map(probe.startswith, prompts))
         """Whether what comes before an answer is the same in training and in serving."""
         self._marks_answers = bool(_GENERATION.search(tokenizer.get_chat_template()))
 
     def _end_of_turn(self, probe: str) -> int | None:
-        _, first, last = probe.split(_ANSWER)
-        ends = [self._first_special(closing) for closing in (first, last)]
+        ends = [self._first_special(closing) for closing in probe.split(_ANSWER)[1:]]
         bos, eos = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id
-        return ends[0] if ends[0] == ends[1] and (ends[0] != bos or bos == eos) else None
+        alike = len(set(ends)) == 1
+        return ends[0] if alike and (ends[0] != bos or bos == eos) else None
 
     def _first_special(self, text: str) -> int | None:
         ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from npu_jupyter.errors import HubUnreachable, InvalidRequest
+from npu_jupyter.errors import HubUnreachable, InvalidRequest, NotFound
 from npu_jupyter.finetune.datasets.check import check_dataset
 from npu_jupyter.finetune.datasets.report import DatasetReport
 from npu_jupyter.finetune.datasets.rows import read_rows
@@ -151,6 +151,11 @@ def test_a_dataset_without_a_row_is_refused_in_words(check: Any, tmp_path: Path)
     (tmp_path / "data").write_text("[1, 2]", "utf-8")
     with pytest.raises(InvalidRequest, match="None of the first 100 rows can be read as json"):
         check(tmp_path / "data")
+
+
+def test_a_dataset_that_is_gone_is_told_so(check: Any, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"rows\.jsonl was there and is gone"):
+        check(tmp_path / "rows.jsonl")
 
 
 def test_rows_beyond_the_limit_are_cut_and_counted(check: Any, tmp_path: Path) -> None:

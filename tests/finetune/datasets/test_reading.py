@@ -134,12 +134,12 @@ def _json_data(path: Path) -> None:
     path.write_text(json.dumps({"data": [PAIR]}), "utf-8")
 
 
-def _parquet(path: Path) -> None:
-    parquet.write_table(pa.Table.from_pylist([PAIR]), path)
+def _parquet(path: Path, rows: Sequence[Any] = (PAIR,)) -> None:
+    parquet.write_table(pa.Table.from_pylist(list(rows)), path)
 
 
-def _arrow(path: Path) -> None:
-    datasets.Dataset.from_list([PAIR]).save_to_disk(path)
+def _arrow(path: Path, rows: Sequence[Any] = (PAIR,)) -> None:
+    datasets.Dataset.from_list(list(rows)).save_to_disk(path)
 
 
 def _arrow_splits(path: Path) -> None:
@@ -168,6 +168,17 @@ def test_each_container_is_told_by_its_content(
     told = read(source)
     assert (told.reader.container, told.format) == (container, "prompt")
     assert told.rows == [Row(line, prompt=QUESTION, completion=ANSWER)]
+
+
+@pytest.mark.parametrize("saved", [_parquet, _arrow])
+def test_chats_of_unlike_messages_come_out_of_tables(tmp_path: Path, saved: Any) -> None:
+    answer = {"role": "assistant", "content": ANSWER, "weight": 0}
+    chat = {"messages": [{"role": "user", "content": QUESTION, "weight": None}, answer]}
+    saved(tmp_path / "data", [chat] * 3000)
+    told = read(tmp_path / "data")
+    assert told.format == "messages"
+    assert [row.line for row in told.rows] == list(range(1, 3001))
+    assert told.rows[2999].messages == (AS_CHAT[0], Message("assistant", ANSWER, weight=0))
 
 
 def test_each_paragraph_of_a_plain_text_is_a_row(tmp_path: Path) -> None:

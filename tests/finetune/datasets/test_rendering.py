@@ -10,6 +10,7 @@ import pytest
 
 from npu_jupyter.engine.messages import Generate, Sampling
 from npu_jupyter.engine.worker.tokenizer import ModelTokenizer
+from npu_jupyter.errors import InvalidRequest
 from npu_jupyter.finetune.datasets.rendering import NOT_LEARNED, Example, Renderer
 from npu_jupyter.finetune.datasets.rows import BadRow, Message, Row
 
@@ -163,6 +164,12 @@ def test_what_the_template_refuses_is_told_in_its_own_words(tokenizer: Any) -> N
     tokenizer.chat_template = STRICT
     with pytest.raises(BadRow, match=r"Line 3: the model's chat template refuses it: no system"):
         render(tokenizer, Row(3, (Message("system", "Be brief."), *CHAT)))
+
+
+def test_a_template_that_renders_no_chat_is_told_once_and_not_row_by_row(tokenizer: Any) -> None:
+    tokenizer.chat_template = "{{ raise_exception('only for tools') }}"
+    with pytest.raises(InvalidRequest, match="cannot render a chat: only for tools"):
+        Renderer(tokenizer, 2048, assistant_only_loss=True)
 
 
 def test_a_text_that_would_end_its_own_turn_is_refused(tokenizer: Any) -> None:
