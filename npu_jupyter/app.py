@@ -11,13 +11,12 @@ from jupyter_server.extension.application import ExtensionApp
 from jupyter_server.serverapp import ServerApp
 from traitlets import Bool, Enum, Int, List, Unicode, default
 
-from npu_jupyter import api, environment, v1
+from npu_jupyter import api, environment, finetune, v1
 from npu_jupyter._version import __version__
 from npu_jupyter.api.pulls import Pulls
 from npu_jupyter.engine.engine import Engine
 from npu_jupyter.engine.launch import Launcher
 from npu_jupyter.engine.pool import ModelPool
-from npu_jupyter.finetune import handlers as finetune
 from npu_jupyter.finetune.datasets.library import Datasets
 from npu_jupyter.finetune.jobs import Jobs
 from npu_jupyter.finetune.supervisor import Supervisor

@@ -97,7 +97,7 @@ class FinetuneApp(NpuCommand):
         starting = self._jobs.starter.start(request, owner_here(), self._datasets.find)
         job, report = asyncio.run(starting)
         if report is not None:
-            print(f"{report.found} {report.good_rows:,} of {report.rows:,} rows are good.")
+            print(f"{report.found}: {report.good_rows:,} of {report.rows:,} rows are good.")
         print(f"Job {job.id} trains {job.resulting_name}.")
         self._go(job.id)
 

@@ -267,17 +267,3 @@ def event_id(text: str, field: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_ID_DIGITS):
         raise InvalidRequest(f"{field} must be the id of an event, not {text[:40]!r}.", param=field)
     return int(text)
-
-
-def routes() -> list[tuple[str, type[NpuHandler]]]:
-    """Give the addresses below ``/api/finetune``."""
-    return [
-        (r"/api/finetune/start", StartHandler),
-        (r"/api/finetune/jobs", JobsHandler),
-        (r"/api/finetune/jobs/(\d{1,9})", RemovalHandler),
-        (r"/api/finetune/status/(\d{1,9})", StatusHandler),
-        (r"/api/finetune/stop/(\d{1,9})", StopHandler),
-        (r"/api/finetune/resume/(\d{1,9})", ResumeHandler),
-        (r"/api/finetune/export", ExportHandler),
-        (r"/api/finetune/events/(\d{1,9})", JobEventsHandler),
-    ]

@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from npu_jupyter.errors import Conflict, NotFound
-from npu_jupyter.finetune.recipe import Recipe
+from npu_jupyter.errors import Conflict
+from npu_jupyter.finetune.history import JobHistory, not_found, note, record_of
 from npu_jupyter.finetune.records import (
     ACTIVE,
     ENDED,
     RESUMABLE,
     TRANSITIONS,
     EventKind,
-    JobEvent,
     JobRecord,
     JobState,
     NewJob,
 )
-from npu_jupyter.registry.data_directory import DataDirectory
 
 # As in the registry: sqlalchemy is not imported before somebody asks for a job.
 if TYPE_CHECKING:
@@ -47,12 +45,8 @@ _PROGRESS_FIELDS = frozenset(
 )
 
 
-class JobStore:
+class JobStore(JobHistory):
     """The jobs of a data directory. Every method blocks and may be called from any thread."""
-
-    def __init__(self, data: DataDirectory) -> None:
-        """Keep jobs in the database of `data`."""
-        self._data = data
 
     def add(
         self, job: NewJob, prepare: Callable[[int], None] = lambda _job_id: None
@@ -89,9 +83,9 @@ class JobStore:
                 session.add(row)
                 session.flush()
                 self._check_name(session, row)
-                self._note(session, row, EventKind.STATUS, {"status": JobState.QUEUED})
+                note(session, row, EventKind.STATUS, {"status": JobState.QUEUED})
                 prepare(row.id)
-                return _record(row), True
+                return record_of(row), True
         except IntegrityError:
             known = self.known(job.owner, job.idempotency_key)
             if known is None:
@@ -125,15 +119,15 @@ class JobStore:
         query = select(Job).where(Job.owner == owner, Job.idempotency_key == idempotency_key)
         with self._data.session() as session:
             row = session.scalars(query).one_or_none()
-            return None if row is None else _record(row)
+            return None if row is None else record_of(row)
 
     def get(self, job_id: int, owner: str | None = None) -> JobRecord:
         """Return a job, or only if it is `owner`'s; raise `NotFound`."""
         with self._data.session() as session:
             row = self._row(session, job_id)
             if owner is not None and row.owner != owner:
-                raise _not_found(job_id)  # another's job is not to be told from none
-            return _record(row)
+                raise not_found(job_id)  # another's job is not to be told from none
+            return record_of(row)
 
     def find(self, job_id: int) -> JobRecord | None:
         """Return a job, or None."""
@@ -141,7 +135,7 @@ class JobStore:
 
         with self._data.session() as session:
             row = session.get(Job, job_id)
-            return None if row is None else _record(row)
+            return None if row is None else record_of(row)
 
     def jobs(
         self, owner: str | None = None, states: Collection[JobState] | None = None
@@ -157,7 +151,7 @@ class JobStore:
         if states is not None:
             query = query.where(Job.status.in_(states))
         with self._data.session() as session:
-            return [_record(row) for row in session.scalars(query)]
+            return [record_of(row) for row in session.scalars(query)]
 
     def move(
         self,
@@ -197,7 +191,7 @@ class JobStore:
                 return False
             row = self._row(session, job_id)
             told = {"status": to, "stage": stage, "error": error}
-            self._note(session, row, EventKind.STATUS, told)
+            note(session, row, EventKind.STATUS, told)
         return True
 
     def progress(self, job_id: int, **values: Any) -> None:
@@ -213,62 +207,7 @@ class JobStore:
             if "stage" in values:
                 row = self._row(session, job_id)
                 told = {"status": row.status, "stage": row.stage}
-                self._note(session, row, EventKind.STATUS, told)
-
-    def report(self, job_id: int, kind: EventKind, data: dict[str, Any], **values: Any) -> None:
-        """Add to a job's history, and set facts as `progress` does, both or neither."""
-        from sqlalchemy import update
-
-        from npu_jupyter.registry.tables import Job, JobEvent
-
-        with self._data.session() as session, session.begin():
-            session.add(JobEvent(job_id=job_id, time=time.time(), kind=kind, data=data))
-            if values:
-                session.execute(update(Job).where(Job.id == job_id).values(values))
-
-    def events(
-        self,
-        job_id: int,
-        after: int = 0,
-        kinds: Collection[EventKind] | None = None,
-        limit: int | None = None,
-    ) -> list[JobEvent]:
-        """Give a job's history after the event `after`, the oldest first, `limit` at most."""
-        from sqlalchemy import select
-
-        from npu_jupyter.registry import tables
-
-        query = (
-            select(tables.JobEvent)
-            .where(tables.JobEvent.job_id == job_id, tables.JobEvent.id > after)
-            .order_by(tables.JobEvent.id)
-        )
-        if kinds is not None:
-            query = query.where(tables.JobEvent.kind.in_(kinds))
-        if limit is not None:
-            query = query.limit(limit)
-        with self._data.session() as session:
-            return [
-                JobEvent(row.id, row.job_id, row.time, EventKind(row.kind), row.data)
-                for row in session.scalars(query)
-            ]
-
-    def newest_event(self, job_id: int) -> int:
-        """Give the id of the last event of a job: cheap, to see whether there is something new.
-
-        Raises:
-            NotFound: the job is gone.
-        """
-        from sqlalchemy import func, select
-
-        from npu_jupyter.registry.tables import JobEvent
-
-        query = select(func.max(JobEvent.id)).where(JobEvent.job_id == job_id)
-        with self._data.session() as session:
-            newest = session.scalar(query)
-        if newest is None:
-            raise _not_found(job_id)
-        return newest
+                note(session, row, EventKind.STATUS, told)
 
     def request_stop(self, job_id: int) -> JobRecord:
         """Ask a job to end at its next step; one that waits ends at once.
@@ -327,8 +266,8 @@ class JobStore:
                 return None
             row = self._row(session, job_id)
             told = {"status": row.status, "stage": row.stage, "error": None}
-            self._note(session, row, EventKind.STATUS, told)
-            return _record(row)
+            note(session, row, EventKind.STATUS, told)
+            return record_of(row)
 
     def delete(self, job_id: int) -> None:
         """Forget a job that has ended, with its history.
@@ -352,14 +291,8 @@ class JobStore:
 
         row = session.get(Job, job_id)
         if row is None:
-            raise _not_found(job_id)
+            raise not_found(job_id)
         return row
-
-    @staticmethod
-    def _note(session: Session, row: Job, kind: EventKind, data: dict[str, Any]) -> None:
-        from npu_jupyter.registry.tables import JobEvent
-
-        session.add(JobEvent(job_id=row.id, time=time.time(), kind=kind, data=data))
 
 
 def _begun() -> dict[str, Any]:
@@ -368,39 +301,3 @@ def _begun() -> dict[str, Any]:
 
     begun = {"started_at": time.time(), "ended_at": None, "error": None}
     return begun | {"attempts": Job.attempts + 1}
-
-
-def _not_found(job_id: int) -> NotFound:
-    return NotFound(f"There is no job {job_id}. List yours with GET /api/finetune/jobs.")
-
-
-def _record(row: Job) -> JobRecord:
-    return JobRecord(
-        id=row.id,
-        owner=row.owner,
-        model_id=row.model_id,
-        model_name=row.model_name,
-        dataset=row.dataset,
-        dataset_sha256=row.dataset_sha256,
-        rows=row.rows,
-        recipe=msgspec.convert(row.recipe, Recipe),
-        resulting_name=row.resulting_name,
-        resumed_from=row.resumed_from,
-        metadata=row.details,
-        status=JobState(row.status),
-        stage=row.stage,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-        current_step=row.current_step,
-        total_steps=row.total_steps,
-        current_epoch=row.current_epoch,
-        eta_seconds=row.eta_seconds,
-        trained_tokens=row.trained_tokens,
-        error=row.error,
-        stop_requested=row.stop_requested,
-        attempts=row.attempts,
-        estimate=row.estimate,
-        parity=row.parity,
-        resulting_model=row.resulting_model,
-    )

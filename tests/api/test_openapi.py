@@ -12,8 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from serving import EMBEDDER, LLM, Server
 
-from npu_jupyter import api, v1
-from npu_jupyter.finetune import handlers as finetune
+from npu_jupyter import api, finetune, v1
 
 DOCUMENT: Any = yaml.safe_load(
     (Path(__file__).parents[2] / "docs" / "openapi.yaml").read_text("utf-8")
