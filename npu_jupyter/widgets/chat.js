@@ -262,7 +262,7 @@ class ChatView {
         choose: (branch) => this.conversation.choose(branch),
         onCpu: (answer) => this.onCpu(answer),
       };
-      const view = new TurnView(this.root, turn, actions);
+      const view = new TurnView(turn, actions);
       this.views.set(turn.id, view);
       this.turns.append(view.element);
     }

@@ -25,14 +25,14 @@ export function agrees(pair) {
 }
 
 export class PairView {
-  constructor(root, pair, state) {
+  constructor(pair, state) {
     this.state = state;
     this.pair = pair;
     this.place = h("span", { class: "npu-faint npu-number" });
     this.prompt = h("span", { class: "npu-prompt" });
     this.verdict = h("span", { class: "npu-badge", hidden: true });
     const head = h("div", { class: "npu-pair-head" }, this.place, this.prompt, this.verdict);
-    this.sides = { left: new SideView(root, "left", this), right: new SideView(root, "right", this) };
+    this.sides = { left: new SideView("left", this), right: new SideView("right", this) };
     const columns = h("div", { class: "npu-columns" }, this.sides.left.element, this.sides.right.element);
     this.element = h("section", { class: "npu-pair", tabindex: "-1" }, head, columns, this.vote());
   }
@@ -75,10 +75,9 @@ export class PairView {
 }
 
 class SideView {
-  constructor(root, side, pair) {
+  constructor(side, pair) {
     this.pair = pair;
     this.side = side;
-    this.root = root;
     this.name = h("div", { class: "npu-side-name" });
     this.load = loadCard();
     this.text = h("div", { class: "npu-side-text" });
@@ -86,7 +85,7 @@ class SideView {
     const content = () => this.turn?.content ?? "";
     this.again = button("regenerate", "Regenerate", () => pair.state.run(pair.pair.id, [side]), { kind: "npu-quiet", show: false });
     const copy = copyButton(content, { show: false });
-    const insert = insertButton(root, "markdown", content, { show: false });
+    const insert = insertButton("markdown", content, { show: false });
     this.print = h("span", { class: "npu-print npu-number" });
     this.bar = h("div", { class: "npu-row" }, copy, this.again, insert, h("span", { class: "npu-space" }), this.print);
     this.element = h("div", { class: `npu-side npu-side-${side}`, role: "group" }, this.name, this.load.element, this.text, this.failure, this.bar);

@@ -212,7 +212,7 @@ class CompareView {
     for (const [id, view] of this.views) if (!known.has(id)) view.element.remove(), this.views.delete(id);
     pairs.forEach((pair, at) => {
       if (!this.views.has(pair.id)) {
-        const view = new PairView(this.root, pair, this.state);
+        const view = new PairView(pair, this.state);
         this.views.set(pair.id, view);
         this.list.append(view.element);
       }

@@ -157,7 +157,7 @@ class FormView {
     try {
       const { job_id: job } = await this.server.ask("POST", "api/finetune/start", body);
       this.set("job_id", job);
-      if (hasNotebook(this.root)) this.open();
+      if (hasNotebook()) this.open();
     } catch (error) {
       this.complain(error);
     }
@@ -215,7 +215,7 @@ class FormView {
     const job = this.model.get("job_id");
     toggle(this.watch, job > 0);
     setText(this.watch.firstChild, `Watch job ${job}`);
-    this.watch.disabled = !hasNotebook(this.root);
+    this.watch.disabled = !hasNotebook();
     this.watch.title = this.watch.disabled ? `npu.Monitor(${job}) shows it: there is no notebook here` : "";
     const reason = this.starting ? "The job is being started" : !report ? "The dataset is not checked yet" : !report.good_rows ? "No row can be used" : report.bad_rows && !this.model.get("leave_out") ? "Rows need attention: leave them out, or mend the file" : "";
     this.start_.disabled = Boolean(reason);

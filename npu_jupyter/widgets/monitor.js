@@ -153,7 +153,7 @@ class MonitorView {
     toggle(this.stop, STOPPABLE.includes(job.status));
     toggle(this.resume, RESUMABLE.includes(job.status));
     const done = job.status === "completed" && Boolean(job.resulting_model);
-    const notebook = hasNotebook(this.root);
+    const notebook = hasNotebook();
     for (const [one, what] of [[this.chat, "Chat"], [this.compare, "Compare"]]) {
       toggle(one, done);
       one.disabled = !notebook;

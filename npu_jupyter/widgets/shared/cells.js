@@ -6,8 +6,8 @@ const EVENT = "npu-jupyter:insert-cell";
 const WHY_OFF = "Insert as cell: there is no notebook here";
 
 /** Whether somebody listens: the extension marks the page. */
-export function hasNotebook(element) {
-  return document.documentElement.hasAttribute("data-npu-jupyter-cells") && Boolean(element.closest(".jp-Notebook"));
+export function hasNotebook() {
+  return document.documentElement.hasAttribute("data-npu-jupyter-cells");
 }
 
 /** Put `source` in a code cell below the one of `element`, and run it. */
@@ -17,13 +17,13 @@ export function runCell(element, source) {
 }
 
 /** Make a button that puts `source()` in a cell of `type` below the one of the widget. */
-export function insertButton(root, type, source, options = {}) {
+export function insertButton(type, source, options = {}) {
   const insert = () => {
     const detail = { type, source: source() };
     made.dispatchEvent(new CustomEvent(EVENT, { bubbles: true, detail }));
   };
   const made = button("cell", "Insert as cell", insert, { kind: "npu-quiet", ...options });
-  if (!hasNotebook(root)) {
+  if (!hasNotebook()) {
     made.disabled = true;
     made.title = WHY_OFF;
   }

@@ -227,6 +227,9 @@ export function renderMarkdown(element, text, tools = () => []) {
     } else if (old && grows(old.block, next.block)) {
       next.node = old.node;
       next.node.querySelector("code").firstChild.appendData(next.block.text.slice(old.block.text.length));
+    } else if (old && longer(old.block, next.block)) {
+      next.node = old.node;
+      patchList(next.node, old.block.items, next.block.items, tools);
     } else {
       next.node = drawn(next.block, tools, 0);
       if (old) old.node.replaceWith(next.node);
@@ -235,6 +238,21 @@ export function renderMarkdown(element, text, tools = () => []) {
   });
   before.slice(after.length).forEach((old) => old.node.remove());
   element.npuBlocks = after;
+}
+
+function longer(old, next) {
+  return old.kind === "list" && next.kind === "list" && old.ordered === next.ordered && old.start === next.start;
+}
+
+/** Draw only those items of a list anew that changed. */
+function patchList(list, before, after, tools) {
+  after.forEach((text, at) => {
+    if (before[at] === text) return;
+    const item = listItem(text, tools, 0);
+    if (list.children[at]) list.children[at].replaceWith(item);
+    else list.append(item);
+  });
+  while (list.children.length > after.length) list.lastElementChild.remove();
 }
 
 function grows(old, next) {

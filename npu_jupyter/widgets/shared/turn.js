@@ -17,8 +17,7 @@ function ending(turn) {
 
 /** A message; `actions` are those of the conversation. */
 export class TurnView {
-  constructor(root, turn, actions) {
-    this.root = root;
+  constructor(turn, actions) {
     this.actions = actions;
     this.turn = turn;
     this.own = turn.role === "user";
@@ -58,7 +57,7 @@ export class TurnView {
   }
 
   codeTools(block) {
-    return [insertButton(this.root, "code", () => block.text)];
+    return [insertButton("code", () => block.text)];
   }
 
   buttons(live, last, busy, siblings) {
@@ -72,7 +71,7 @@ export class TurnView {
       made.push(button("edit", "Edit and resend", () => this.edit(), off));
     } else {
       made.push(button("regenerate", "Regenerate", () => actions.regenerate(this.turn), off));
-      made.push(insertButton(this.root, "markdown", content));
+      made.push(insertButton("markdown", content));
       const cut = ["length", "stopped"].includes(turn.finish_reason) || !turn.finish_reason;
       if (last && cut && turn.content) made.push(button("play", "Continue", () => actions.goOn(this.turn), off));
     }
