@@ -10,11 +10,12 @@ import openai
 import pytest
 from fakes.fake_trainer import FOREVER
 from fakes.waiting import wait_until
-from finetune.conftest import data_directory, linked_data, serving_jobs
+from finetune.conftest import data_directory, linked_data, queue, serving_jobs
 from openai import OpenAI
 from openai.types import FileObject
 from serving import LLM
 
+from npu_jupyter.finetune.store import JobStore
 from npu_jupyter.registry.store import Registry
 
 ROWS = [{"prompt": f"Say {n}.", "completion": "Ha"} for n in range(6)]
@@ -105,18 +106,17 @@ def test_a_job_from_its_file_to_its_checkpoints(client: OpenAI, file: FileObject
     assert next(iter(jobs.list())).id == job.id
 
 
-@pytest.mark.slow
-def test_a_job_is_paused_resumed_and_cancelled(client: OpenAI, file: FileObject) -> None:
+def test_a_job_is_paused_resumed_and_cancelled(client: OpenAI, registry: Registry) -> None:
     jobs = client.fine_tuning.jobs
-    endless = {"steps": str(FOREVER)}
-    job = jobs.create(model=LLM, training_file=file.id, suffix="long", metadata=endless)
-    jobs.pause(job.id)
-    wait_until(lambda: jobs.retrieve(job.id).status == "cancelled")
-    assert jobs.resume(job.id).status in {"queued", "running"}
-    jobs.cancel(job.id)
-    wait_until(lambda: jobs.retrieve(job.id).status == "cancelled")
+    name = f"ftjob-{queue(JobStore(registry), registry, f'steps={FOREVER}').id}"
+    wait_until(lambda: jobs.retrieve(name).status == "running")
+    jobs.pause(name)
+    wait_until(lambda: jobs.retrieve(name).status == "cancelled")
+    assert jobs.resume(name).status in {"queued", "running"}
+    jobs.cancel(name)
+    wait_until(lambda: jobs.retrieve(name).status == "cancelled")
     with pytest.raises(openai.ConflictError, match="nothing to stop"):
-        jobs.cancel(job.id)
+        jobs.cancel(name)
 
 
 @pytest.mark.parametrize(

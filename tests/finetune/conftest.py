@@ -104,17 +104,13 @@ def supervising(
 
 def queue(store: JobStore, registry: Registry, dataset: str = "steps=3", **facts: Any) -> JobRecord:
     """Queue a job for the fake trainer; `dataset` says what it does."""
-    facts = {"owner": OWNER, "resulting_name": f"base:{uuid.uuid4().hex}"} | facts
-    job, _ = store.add(
-        NewJob(
-            model_id=1,
-            model_name="base",
-            dataset=dataset,
-            dataset_sha256="0" * 64,
-            rows=3,
-            recipe=facts.pop("recipe", Recipe()),
-            **facts,
-        )
-    )
+    default = {
+        "owner": OWNER,
+        "model_id": 1,
+        "model_name": "base",
+        "recipe": Recipe(),
+        "resulting_name": f"base:{uuid.uuid4().hex}",
+    }
+    job, _ = store.add(NewJob(dataset=dataset, dataset_sha256="0" * 64, rows=3, **default | facts))
     (registry.root / "jobs" / str(job.id)).mkdir(parents=True, exist_ok=True)
     return job

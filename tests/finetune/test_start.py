@@ -10,12 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
-from fakes.fake_trainer import FOREVER
+from fakes.fake_trainer import FOREVER, Fault
 from fakes.waiting import wait_until
-from finetune.conftest import data_directory, linked_data, serving_jobs
+from finetune.conftest import data_directory, linked_data, queue, serving_jobs
 from serving import EMBEDDER, LLM, Server
 
+from npu_jupyter.errors import Conflict
 from npu_jupyter.finetune.folder import JobFolder
+from npu_jupyter.finetune.recipe import Recipe
 from npu_jupyter.finetune.records import JobState
 from npu_jupyter.finetune.store import JobStore
 from npu_jupyter.registry.store import Registry
@@ -179,35 +181,39 @@ def test_two_starts_at_once_with_one_key_are_one_job(server: Server, store: JobS
     assert other.json()["error"]["param"] == "Idempotency-Key"
 
 
-@pytest.mark.slow
-def test_two_jobs_do_not_make_one_model(server: Server, store: JobStore) -> None:
-    first = start(server, suffix="twice", metadata={"steps": str(FOREVER)}).json()
+def test_two_jobs_do_not_make_one_model(
+    server: Server, registry: Registry, store: JobStore
+) -> None:
+    name = f"{LLM}:twice"
+    first = queue(store, registry, f"steps={FOREVER}", resulting_name=name)
     again = start(server, suffix="twice")
     assert again.status_code == 409
     assert again.json()["error"]["param"] == "suffix"
-    with server.http() as http:
-        http.post(f"/api/finetune/stop/{first['job_id']}")
-    wait_until(lambda: store.get(first["job_id"]).status is JobState.STOPPED)
+    with pytest.raises(Conflict, match=f"Job {first.id} makes {name} already"):
+        queue(store, registry, resulting_name=name)  # as two requests at once would
+    store.request_stop(first.id)
+    wait_until(lambda: store.get(first.id).status is JobState.STOPPED)
 
 
-@pytest.mark.slow
 def test_a_run_goes_on_with_the_same_settings_alone(
     server: Server, registry: Registry, store: JobStore
 ) -> None:
-    first = start(server, suffix="long", lora_r=4, metadata={"steps": "5", "fault": "raise"})
-    job_id = first.json()["job_id"]
-    wait_until(lambda: store.get(job_id).status is JobState.FAILED)
+    model = {"model_id": registry.get(LLM).id, "model_name": LLM}
+    metadata = {"steps": "5", "fault": Fault.RAISE}
+    job = queue(store, registry, "a.jsonl", recipe=Recipe(lora_r=4), metadata=metadata, **model)
+    JobFolder(registry.root, job.id).rows.write_text("{}", encoding="utf-8")
+    wait_until(lambda: store.get(job.id).status is JobState.FAILED)
     with server.http() as http:
-        refused = http.post(f"/api/finetune/resume/{job_id}", json={"lora_r": 8})
+        refused = http.post(f"/api/finetune/resume/{job.id}", json={"lora_r": 8})
     assert refused.status_code == 400
     assert refused.json()["error"]["param"] == "lora_r"
-    assert f"was 4 in job {job_id}" in refused.json()["error"]["message"]
-    other = start(server, model_id=None, dataset="bad.jsonl", resume_from=job_id)
+    assert f"was 4 in job {job.id}" in refused.json()["error"]["message"]
+    other = start(server, model_id=None, dataset="bad.jsonl", resume_from=job.id)
     assert other.json()["error"]["param"] == "dataset"
-    more = start(server, model_id=None, dataset=None, resume_from=job_id, lora_r=4, save_steps=7)
+    more = start(server, model_id=None, dataset=None, resume_from=job.id, lora_r=4, save_steps=7)
     assert more.status_code == 200, more.text
     new = store.get(more.json()["job_id"])
-    assert new.resumed_from == job_id
+    assert new.resumed_from == job.id
     assert (new.recipe.lora_r, new.recipe.save_steps) == (4, 7)
     assert JobFolder(registry.root, new.id).last_checkpoint == 2
     wait_until(lambda: store.get(new.id).current_step)

@@ -85,7 +85,7 @@ def test_jobs_run_one_after_the_other(
 def test_two_servers_run_each_job_once(
     registry: Registry, store: JobStore, supervising: Supervising
 ) -> None:
-    jobs = [queue(store, registry, "steps=1") for _ in range(6)]
+    jobs = [queue(store, registry, "steps=1") for _ in range(4)]
     supervisors = [supervising(max_running_jobs=2) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         while any(store.get(job.id).status not in ENDED for job in jobs):
