@@ -73,7 +73,7 @@ class CellBar(Bar):
     def __init__(self, what: str, total: float | None, **options: Any) -> None:
         """Begin to count."""
         self._handle: DisplayHandle | None = None
-        super().__init__(what, total, file=io.StringIO(), ncols=_COLUMNS, **options)
+        super().__init__(what, total, file=io.StringIO(), ncols=_COLUMNS, ascii=False, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Draw bar and note."""

@@ -141,7 +141,11 @@ class Run:
         )
         why = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
         return (
-            f"{self._source()} · {self._done - failed:,} rows have a value, {failed:,} "
-            f"{'has' if failed == 1 else 'have'} an error ({why}). The result's .npu.errors gives "
-            f"the reasons. Run the cell again to try only {'this one' if failed == 1 else 'these'}."
+            f"{self._source()} · {_rows(self._done - failed)} a value, {_rows(failed)} an error "
+            f"({why}). The result's .npu.errors gives the reasons. Run the cell again to try only "
+            f"{'this one' if failed == 1 else 'these'}."
         )
+
+
+def _rows(count: int) -> str:
+    return "1 row has" if count == 1 else f"{count:,} rows have"
