@@ -5,11 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from npu_jupyter.errors import InvalidRequest
 from npu_jupyter.finetune.datasets.template import Answer, Rendered
+
+_KNOWN_TAILS = 64
 
 
 class Span(NamedTuple):
@@ -46,7 +49,8 @@ class Encoder:
         self._backend = tokenizer.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()
-        self._known_tails: dict[str, list[int]] = {}
+        # What begins an answer is the same one or two texts, in most templates.
+        self._tail_ids = lru_cache(_KNOWN_TAILS)(partial(self._ids, special=False))
 
     def encode(
         self, rows: Sequence[Rendered], marks: Sequence[str], end_of_turn: int | None
@@ -100,10 +104,7 @@ class Encoder:
         start = max((row.text.rfind(mark, 0, end) for mark in marks), default=-1)
         if start < 0:
             return self._ids(row.text[:end], special=row.special_tokens)
-        text = row.text[start:end]
-        if text not in self._known_tails:  # the words that begin an answer: one or two texts
-            self._known_tails[text] = self._ids(text, special=False)
-        return self._known_tails[text]
+        return self._tail_ids(row.text[start:end])
 
     def _ids(self, text: str, *, special: bool) -> list[int]:
         ids: list[int] = self._backend.encode(text, add_special_tokens=special).ids

@@ -160,7 +160,7 @@ class Delimited(_TextReader):
             if not any(row):
                 continue
             if not header:
-                header = [name.strip() for name in row]
+                header = _header(row)
             elif self._file.unreadable("".join(row)):
                 yield self._undecoded(first)
             elif len(row) != len(header):
@@ -247,6 +247,18 @@ def _as_record(number: int, value: Any) -> Record | BadRow:
     if isinstance(value, dict):
         return number, value
     return BadRow(number, "it is no JSON object")
+
+
+def _header(fields: list[str]) -> list[str]:
+    names = [field.strip() for field in fields]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidRequest(
+            f"The header names {', '.join(map(repr, twice))} more than once, so it is not clear "
+            "which column is meant. Rename one.",
+            param="dataset",
+        )
+    return names
 
 
 def _list_in(path: Path, value: Any) -> list[Any]:

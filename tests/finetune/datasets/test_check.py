@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from npu_jupyter.errors import HubUnreachable, InvalidRequest, NotFound
@@ -203,3 +204,5 @@ async def test_a_check_can_be_cancelled(tokenizer_folder: Path, tmp_path: Path) 
     with pytest.raises(asyncio.CancelledError):
         await work
     assert not snapshot.exists()
+    children = [" ".join(child.cmdline()) for child in psutil.Process().children()]
+    assert not [command for command in children if "checker" in command]

@@ -283,6 +283,27 @@ def test_what_is_no_dataset_is_refused_in_words(tmp_path: Path, content: bytes, 
         read(tmp_path / "data")
 
 
+@pytest.mark.parametrize(
+    ("damaged", "encoding"),
+    [(b"caf\xe9", "UTF-8"), ("où".encode() + b"\xc3", "UTF-8"), (b"\x81", "Windows-1252")],
+)
+def test_bytes_that_cannot_be_read_make_a_bad_row(
+    tmp_path: Path, damaged: bytes, encoding: str
+) -> None:
+    good = "où" if encoding == "UTF-8" else "plain"
+    source = tmp_path / "data.csv"
+    source.write_bytes(f"prompt,completion\n{good},b\n".encode() + damaged + b",b\nc,d\n")
+    told = read(source)
+    assert [row.line for row in told.rows] == [2, 4]
+    assert told.bad == [(3, f"it has bytes that are no {encoding}")]
+
+
+def test_a_header_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("prompt,completion,prompt\na,b,c\n", "utf-8")
+    with pytest.raises(InvalidRequest, match="names 'prompt' more than once"):
+        read(tmp_path / "data.csv")
+
+
 @pytest.mark.slow
 def test_a_million_rows_are_not_held_in_memory(tmp_path: Path) -> None:
     source = tmp_path / "data.jsonl"
