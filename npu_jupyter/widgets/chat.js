@@ -8,7 +8,7 @@ import { Server } from "./shared/server.js";
 import { settingsPanel, settingsWords } from "./shared/settings.js";
 import { TurnView } from "./shared/turn.js";
 import { inLine } from "./shared/waiting.js";
-import { count, facts, speed, timeOfDay } from "./shared/words.js";
+import { count, speed, timeOfDay } from "./shared/words.js";
 
 const STARTERS = ["Explain a traceback", "Write a pandas snippet"];
 const NEAR_END_PX = 40;
@@ -293,7 +293,7 @@ class ChatView {
     toggle(this.live, Boolean(turn));
     if (!turn) return;
     const line = inLine(turn.waiting);
-    const wait = turn.waiting ? facts(line, turn.waiting.kind === "loading" ? "starts when the model is loaded" : "") : "";
+    const wait = line || (turn.waiting?.kind === "loading" ? "Starts when the model is loaded" : "");
     setText(this.liveWords, wait || speed(turn) || "Reading the question");
     setText(this.stopWord, line ? "Leave the line" : "Stop");
     this.live.classList.toggle("npu-live-waits", Boolean(wait));

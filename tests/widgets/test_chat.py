@@ -64,9 +64,8 @@ def test_answer_arrives_and_stop_frees_the_model(notebook: Notebook, chat: Locat
     wait_until(lambda: notebook.running() == 0)
     expect(chat.locator(".npu-print").last).to_contain_text("stopped · ")
     text = chat.locator(".npu-turn-assistant .npu-text").inner_text()
-    said = notebook.value("chat.messages")
-    assert [message["role"] for message in said] == ["user", "assistant"]
-    assert said[1]["content"].split() == text.split()
+    said = "[message['content'].split() for message in chat.messages]"
+    wait_until(lambda: notebook.value(said) == [_LONG.split(), text.split()])
     turn = notebook.value("chat.turns[-1]")
     assert turn["completion_tokens"] > 1
     assert turn["tokens_per_second"] > 0
@@ -83,9 +82,10 @@ def test_chat_answers_and_stops_while_a_cell_blocks(notebook: Notebook, chat: Lo
     expect(blocked.locator(".jp-InputPrompt")).to_have_text("[*]:")
     notebook.command("notebook:interrupt-kernel")
     notebook.wait_for_kernel()
-    said = notebook.value("chat.messages")
-    assert said[0]["content"] == _LONG
-    assert said[1]["content"]
+    ends = "[turn.get('finish_reason') for turn in chat.turns]"
+    wait_until(lambda: notebook.value(ends) == [None, "stopped"])
+    assert notebook.value("chat.messages[0]") == {"role": "user", "content": _LONG}
+    assert notebook.value("chat.messages[1]['content']")
 
 
 def test_edits_and_other_answers_are_branches(notebook: Notebook, chat: Locator) -> None:

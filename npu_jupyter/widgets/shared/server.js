@@ -143,7 +143,7 @@ export class Server {
 
   lost(error, signal) {
     if (error instanceof ServerError || signal?.aborted) return error;
-    return new ServerError("The server does not answer.", { away: true });
+    return new ServerError("The server does not respond.", { away: true });
   }
 
   /** Ask for JSON. */

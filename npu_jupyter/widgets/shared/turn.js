@@ -141,7 +141,7 @@ export class TurnView {
     const onCpu = device && device !== "CPU"
       ? button(null, "Try on CPU", () => this.actions.onCpu(this.turn), { disabled: busy })
       : null;
-    const words = h("p", {}, icon("cross", "npu-bad"), h("strong", {}, "No answer: "), error.message, kept);
+    const words = h("p", {}, icon("cross", "npu-bad"), h("strong", {}, error.kept ? "The answer broke off: " : "No answer: "), error.message, kept);
     this.failure.replaceChildren(words, h("div", { class: "npu-row" }, [again, onCpu].filter(Boolean)));
   }
 }

@@ -68,12 +68,16 @@ export function shortened(name, length = 36) {
   return `${name.slice(0, length - tail - 1)}…${name.slice(-tail)}`;
 }
 
+function milliseconds(span) {
+  return span < 1000 ? `${Math.round(span)} ms` : `${(span / 1000).toFixed(1)} s`;
+}
+
 /** Say what an answer cost: speed, time to the first token, tokens. */
 export function speed(turn) {
   const enough = turn.completion_tokens >= 8 && turn.tokens_per_second;
   return facts(
     enough ? `${turn.tokens_per_second.toFixed(1)} tok/s` : "",
-    turn.first_token_ms ? `first token ${Math.round(turn.first_token_ms)} ms` : "",
+    turn.first_token_ms ? `first token ${milliseconds(turn.first_token_ms)}` : "",
     turn.completion_tokens ? counted(turn.completion_tokens, "token") : "",
   );
 }
