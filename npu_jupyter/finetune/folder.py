@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 import uuid
 from pathlib import Path
+
+_STALE_S = 24 * 3600.0
 
 
 class JobFolder:
@@ -41,6 +45,14 @@ def incoming_rows(data_dir: Path) -> Path:
     folder = data_dir / "jobs" / "incoming"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{uuid.uuid4().hex}.jsonl"
+
+
+def sweep_incoming(data_dir: Path) -> None:
+    """Remove rows that a server has left which was killed while it checked them."""
+    for path in (data_dir / "jobs" / "incoming").glob("*"):
+        with contextlib.suppress(OSError):  # another server sweeps too
+            if time.time() - path.stat().st_mtime > _STALE_S:
+                path.unlink()
 
 
 def job_folders(data_dir: Path) -> list[JobFolder]:

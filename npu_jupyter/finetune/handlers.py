@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from pydantic import Field
 
 from npu_jupyter.access import allowed
-from npu_jupyter.errors import Conflict, InvalidRequest, NpuError
+from npu_jupyter.errors import Conflict, InvalidRequest
 from npu_jupyter.finetune import describe
 from npu_jupyter.finetune.folder import JobFolder
 from npu_jupyter.finetune.owner import owner_here
@@ -76,8 +76,7 @@ class JobHandler(NpuHandler):
 
     async def look(self, job: JobRecord) -> JobRecord:
         """Have the supervisor look at once; give the job as it is then."""
-        with suppress(NpuError):  # then the supervisor looks later, and logs why
-            await asyncio.to_thread(self.jobs.supervisor.look)
+        await self.jobs.supervisor.attempt()
         self.jobs.supervisor.wake()
         return await asyncio.to_thread(self.jobs.store.get, job.id)
 

@@ -16,7 +16,7 @@ from traitlets.config import LoggingConfigurable
 
 from npu_jupyter.errors import NpuError
 from npu_jupyter.finetune.death import explain
-from npu_jupyter.finetune.folder import JobFolder, job_folders
+from npu_jupyter.finetune.folder import JobFolder, job_folders, sweep_incoming
 from npu_jupyter.finetune.records import ACTIVE, CHECKING, ENDED, EventKind, JobRecord, JobState
 from npu_jupyter.finetune.store import JobStore
 from npu_jupyter.finetune.trainer_process import TrainerProcess, has_trainer
@@ -132,14 +132,19 @@ class Supervisor(LoggingConfigurable):
         """Look soon: something has changed."""
         self._waking.set()
 
+    async def attempt(self) -> None:
+        """Look now; what keeps us from it is logged, and the next look may be luckier."""
+        try:
+            await asyncio.to_thread(self.look)
+        except Exception as error:  # noqa: BLE001 - jobs go on meanwhile
+            self._log_once(error)
+        else:
+            self._told = ""
+
     async def _watch(self) -> None:
+        await asyncio.to_thread(sweep_incoming, self._data.root)
         while True:
-            try:
-                await asyncio.to_thread(self.look)
-            except Exception as error:  # noqa: BLE001 - the next look may be luckier, and jobs go on meanwhile
-                self._log_once(error)
-            else:
-                self._told = ""
+            await self.attempt()
             with suppress(TimeoutError):
                 interval_s = _LOOK_INTERVAL_S if self.busy else _IDLE_INTERVAL_S
                 await asyncio.wait_for(self._waking.wait(), interval_s)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import msgspec
 import pytest
 from api.test_openapi import DOCUMENT
 
-from npu_jupyter.errors import InvalidRequest
+from npu_jupyter.errors import InvalidRequest, MissingExtra
 from npu_jupyter.finetune.recipe import BOUNDS, Recipe
-from npu_jupyter.finetune.request import StartBody, parse_start
+from npu_jupyter.finetune.request import StartBody, parse_start, require_packages
 
 PROPERTIES: dict[str, Any] = DOCUMENT["components"]["schemas"]["StartRequest"]["properties"]
 NEEDED = {"model_id": 1, "dataset": "a.jsonl"}
@@ -43,3 +44,19 @@ def test_a_form_s_values_are_read() -> None:
     assert not request.recipe.use_lora
     assert request.recipe.lora_r == 8
     assert request.recipe.sample_prompts == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("package", "recipe", "extra"),
+    [
+        ("peft", Recipe(), "finetune"),
+        ("bitsandbytes", Recipe(quantize_base=True), "qlora"),
+    ],
+)
+def test_what_is_not_installed_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch, package: str, recipe: Recipe, extra: str
+) -> None:
+    require_packages(recipe)
+    monkeypatch.setitem(sys.modules, package, None)  # Python's own way to say that there is none
+    with pytest.raises(MissingExtra, match=rf'pip install "npu-jupyter\[{extra}\]"'):
+        require_packages(recipe)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -10,18 +11,19 @@ import openai
 import pytest
 from serving import LLM, Server
 
-from npu_jupyter import api, v1
+from npu_jupyter import api, finetune, v1
 
 HELLO: Any = {"model": LLM, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
 CHAT = "/v1/chat/completions"
 VERBS = {"get", "post", "put", "patch", "delete"}
+_PLACE = re.compile(r"\(.+?\)(?=/|$)")
 
 
 def calls() -> list[tuple[str, str]]:
     """Give each method of each address of ours, but for those open to all."""
     return [
-        (verb, pattern.replace(r"(.+)", "x").replace(r"(\d{1,9})", "1"))
-        for pattern, handler in [*v1.routes(), *api.routes()]
+        (verb, _PLACE.sub("1", pattern))
+        for pattern, handler in [*v1.routes(), *api.routes(), *finetune.routes()]
         for verb in sorted(VERBS & set(vars(handler)))
         if pattern != "/health"
     ]
