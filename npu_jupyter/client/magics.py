@@ -11,12 +11,13 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 from IPython.core.magic_arguments import MagicArgumentParser
-from IPython.display import DisplayHandle, Markdown, display
+from IPython.display import DisplayHandle, display
 
 from npu_jupyter.client.bar import in_a_kernel
 from npu_jupyter.client.chatting import Answer, chat
 from npu_jupyter.client.connecting import connected, current
 from npu_jupyter.client.expressions import fill
+from npu_jupyter.client.markdown import to_html
 from npu_jupyter.errors import InvalidRequest, NpuError
 
 _DRAW_EVERY_S = 0.1
@@ -113,7 +114,7 @@ def _show(model: str, body: dict[str, Any]) -> Answer:
 
 
 class _Cell:
-    """An answer as Markdown in a cell."""
+    """An answer in a cell."""
 
     def __init__(self) -> None:
         self._handle: DisplayHandle | None = None
@@ -123,16 +124,20 @@ class _Cell:
         now = time.monotonic()
         if now - self._drawn_at >= _DRAW_EVERY_S:
             self._drawn_at = now
-            self._draw(answer.text or f"*{answer.waiting or '…'}*")
+            self._draw(answer.text, "" if answer.text else answer.waiting or "…")
 
     def end(self, answer: Answer, small_print: str) -> None:
-        self._draw(f"{answer.text}\n\n<small>{escape(small_print)}</small>")
+        self._draw(answer.text, small_print)
 
-    def _draw(self, markdown: str) -> None:
+    def _draw(self, text: str, small_print: str) -> None:
+        bundle = {
+            "text/plain": f"{text}\n\n{small_print}".strip(),
+            "text/html": f"{to_html(text)}<p><small>{escape(small_print)}</small></p>",
+        }
         if self._handle is None:
-            self._handle = display(Markdown(markdown), display_id=True)  # type: ignore[no-untyped-call]
+            self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
-            self._handle.update(Markdown(markdown))  # type: ignore[no-untyped-call]
+            self._handle.update(bundle, raw=True)  # type: ignore[no-untyped-call]
 
 
 class _Terminal:

@@ -84,8 +84,10 @@ def test_a_magic_fills_expressions_and_keeps_the_answer(kernel: Kernel) -> None:
     kinds = [message["msg_type"] for message in outputs]
     assert kinds[0] == "display_data"
     assert set(kinds[1:]) == {"update_display_data"}
-    last = outputs[-1]["content"]["data"]["text/markdown"]
-    assert f"<small>{LLM} on CPU" in last
+    last = outputs[-1]["content"]["data"]
+    assert f"<small>{LLM} on CPU" in last["text/html"]
+    assert "<p>" in last["text/html"]
+    assert f"{LLM} on CPU" in last["text/plain"]
     _, outputs = kernel.run("print(said)")
     assert "Paris" in text_of(outputs)
 
