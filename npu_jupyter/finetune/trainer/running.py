@@ -114,7 +114,8 @@ class Run:
                 "The dataset is not the one of the checkpoint; start a new job with it.",
                 param="dataset",
             )
-        ours = msgspec.to_builtins(self._job.recipe)
+        # As the manifest has it: JSON knows no tuples.
+        ours = msgspec.json.decode(msgspec.json.encode(self._job.recipe))
         changed = [
             f"{name} ({found.recipe[name]!r} then, {value!r} now)"
             for name, value in ours.items()
