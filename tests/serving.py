@@ -122,10 +122,10 @@ def _wait_until_up(server: Server, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="session")
-def data_dir(demo_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data_dir(trainable_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory with both demo models that may be written to."""
     folder = tmp_path_factory.mktemp("data") / "npu"
-    return Path(shutil.copytree(demo_data_dir, folder))
+    return Path(shutil.copytree(trainable_data_dir, folder))
 
 
 @pytest.fixture(scope="session")
