@@ -120,7 +120,8 @@ def test_an_interrupted_command_leaves_the_job_running(
     text = said(command("resume", str(job.id), "--detach"))
     assert f"Job {job.id} is initializing" in text
     wait_until(lambda: store.get(job.id).status is JobState.RUNNING)
-    said(command("stop", str(job.id)))
+    store.request_stop(job.id)
+    wait_until(lambda: store.get(job.id).status is JobState.STOPPED)
 
 
 def test_a_job_that_fails_is_told_of(command: Command, registry: Registry, store: JobStore) -> None:
