@@ -18,6 +18,7 @@ _BENCHMARKS = (
     "event_loop",
     "startup",
     "memory",
+    "training",
 )
 _RESULTS = Path(__file__).parent / "results"
 

@@ -18,6 +18,9 @@ _CHAT_WORDS = (8, 40)
 _MEDIAN_SENTENCE_WORDS = 14
 _SENTENCE_SIGMA = 0.8
 _LONGEST_SENTENCE_WORDS = 200
+_MEDIAN_QUESTION_WORDS = 45
+_MEDIAN_ANSWER_WORDS = 30
+_LONGEST_PART_WORDS = 150
 
 
 def chats(count: int, seed: str) -> list[Chat]:
@@ -36,9 +39,21 @@ def _words(rng: random.Random, fewest: int, most: int) -> str:
 def sentences(count: int, seed: str) -> list[str]:
     """Make `count` texts as notes and abstracts come: most short, a few of a page."""
     rng = random.Random(seed)  # noqa: S311 - not for secrets
-    texts = []
-    for _ in range(count):
-        length = int(_MEDIAN_SENTENCE_WORDS * rng.lognormvariate(0, _SENTENCE_SIGMA))
-        length = min(max(length, 2), _LONGEST_SENTENCE_WORDS)
-        texts.append(" ".join(rng.choices(_WORDS, k=length)).capitalize() + ".")
-    return texts
+    return [_text(rng, _MEDIAN_SENTENCE_WORDS, _LONGEST_SENTENCE_WORDS) for _ in range(count)]
+
+
+def answered(count: int, seed: str) -> list[tuple[str, str]]:
+    """Make `count` questions with their answers, most short and a few long."""
+    rng = random.Random(seed)  # noqa: S311 - not for secrets
+    return [
+        (
+            _text(rng, _MEDIAN_QUESTION_WORDS, _LONGEST_PART_WORDS),
+            _text(rng, _MEDIAN_ANSWER_WORDS, _LONGEST_PART_WORDS),
+        )
+        for _ in range(count)
+    ]
+
+
+def _text(rng: random.Random, median_words: int, longest_words: int) -> str:
+    length = min(max(int(median_words * rng.lognormvariate(0, _SENTENCE_SIGMA)), 2), longest_words)
+    return " ".join(rng.choices(_WORDS, k=length)).capitalize() + "."

@@ -18,7 +18,7 @@ from torch.utils.data import Sampler
 
 from npu_jupyter.finetune.trainer.examples import Tokens
 
-PACKED_TOKENS = 1024
+PACKED_TOKENS = 512
 """Length of a packed row: longer ones win no more time."""
 _IGNORED = -100
 

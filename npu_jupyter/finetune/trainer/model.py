@@ -50,9 +50,10 @@ def choose_compute() -> Compute:
         return Compute("cuda", torch.cuda.is_bf16_supported())
     if torch.xpu.is_available():
         return Compute("xpu", torch.xpu.is_bf16_supported())
-    usable = len(psutil.Process().cpu_affinity()) if hasattr(os, "sched_getaffinity") else None
-    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    torch.set_num_threads(min(cores, usable or cores))
+    if "OMP_NUM_THREADS" not in os.environ:
+        cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+        torch.set_num_threads(min(cores, usable))
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return Compute("cpu", any(known.get(name) for name in _BF16_INSTRUCTIONS))
 
@@ -140,10 +141,10 @@ def _keep_differentiable(model: Any) -> None:
 
     It does not lay them back, and through that layout no gradient flows, without a word.
     """
-    import bitsandbytes
+    from bitsandbytes.nn.modules import Linear4bit
 
     for module in model.modules():
-        if isinstance(module, bitsandbytes.nn.Linear4bit):
+        if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
 
 

@@ -21,6 +21,7 @@ from npu_jupyter.finetune.trainer.examples import (
     split,
 )
 from npu_jupyter.finetune.trainer.loss import packing_is_exact
+from npu_jupyter.finetune.trainer.memory import give_back_freed
 from npu_jupyter.finetune.trainer.model import Compute
 
 _PROBED_TOKENS = 64
@@ -77,6 +78,7 @@ def prepare(
     )
     if compute.bf16 and recipe.use_lora:
         models.store_frozen_in_bf16(model)
+    give_back_freed()
     sampler = StepSampler(
         data.learned, recipe.batch_size * recipe.gradient_accumulation_steps, recipe.seed
     )
