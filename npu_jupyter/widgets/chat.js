@@ -33,21 +33,47 @@ class ChatView {
   // Parts
 
   header() {
-    this.picker = h("select", { class: "npu-picker", "aria-label": "Model", change: () => this.pick(this.picker.value) });
+    this.picker = h("select", {
+      class: "npu-picker",
+      "aria-label": "Model",
+      change: () => this.pick(this.picker.value),
+    });
     this.picker.addEventListener("pointerdown", () => this.refresh());
     this.device = h("span", { class: "npu-badge", hidden: true });
     this.context = h("span", { class: "npu-context", hidden: true });
-    const settings = button("settings", "Settings", () => this.openSettings(), { kind: "npu-quiet", show: false });
+    const settings = button("settings", "Settings", () => this.openSettings(), {
+      kind: "npu-quiet",
+      show: false,
+    });
     settings.setAttribute("aria-expanded", "false");
     this.settingsButton = settings;
-    const begin = button("add", "New chat", () => this.conversation.begin(), { kind: "npu-quiet", show: false });
-    return h("div", { class: "npu-header" }, this.picker, this.device, h("span", { class: "npu-space" }), this.context, begin, settings);
+    const begin = button("add", "New chat", () => this.conversation.begin(), {
+      kind: "npu-quiet",
+      show: false,
+    });
+    return h(
+      "div",
+      { class: "npu-header" },
+      this.picker,
+      this.device,
+      h("span", { class: "npu-space" }),
+      this.context,
+      begin,
+      settings,
+    );
   }
 
   awayLine() {
     this.awayWords = h("span");
     const now = button(null, "Try now", () => this.conversation.tryAgain(), { kind: "npu-link" });
-    this.away = h("div", { class: "npu-away", role: "status", hidden: true }, icon("away", "npu-warn"), this.awayWords, h("span", { class: "npu-space" }), now);
+    this.away = h(
+      "div",
+      { class: "npu-away", role: "status", hidden: true },
+      icon("away", "npu-warn"),
+      this.awayWords,
+      h("span", { class: "npu-space" }),
+      now,
+    );
     return this.away;
   }
 
@@ -59,31 +85,65 @@ class ChatView {
 
   systemRow() {
     this.system = h("span", { class: "npu-system-text" });
-    this.systemField = h("textarea", { class: "npu-input", rows: "2", "aria-label": "System prompt", hidden: true });
-    const edit = button("edit", "Edit the system prompt", () => this.editSystem(), { kind: "npu-quiet", show: false });
+    this.systemField = h("textarea", {
+      class: "npu-input",
+      rows: "2",
+      "aria-label": "System prompt",
+      hidden: true,
+    });
+    const edit = button("edit", "Edit the system prompt", () => this.editSystem(), {
+      kind: "npu-quiet",
+      show: false,
+    });
     this.systemField.addEventListener("blur", () => this.saveSystem());
     this.systemField.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" || (event.key === "Enter" && !event.shiftKey && !event.isComposing)) {
+      if (
+        event.key === "Escape" ||
+        (event.key === "Enter" && !event.shiftKey && !event.isComposing)
+      ) {
         event.preventDefault();
         event.stopPropagation();
         edit.focus();
       }
     });
-    return h("div", { class: "npu-system" }, h("span", { class: "npu-faint" }, "System prompt"), this.system, this.systemField, edit);
+    return h(
+      "div",
+      { class: "npu-system" },
+      h("span", { class: "npu-faint" }, "System prompt"),
+      this.system,
+      this.systemField,
+      edit,
+    );
   }
 
   log() {
-    this.turns = h("div", { class: "npu-turns", role: "log", "aria-label": "Conversation", tabindex: "0" });
+    this.turns = h("div", {
+      class: "npu-turns",
+      role: "log",
+      "aria-label": "Conversation",
+      tabindex: "0",
+    });
     this.empty = h("div", { class: "npu-empty" }, this.emptyWords(), this.starters());
-    this.toEnd = button("down", "To the end", () => this.scrollToEnd(), { kind: "npu-to-end", hidden: true });
+    this.toEnd = button("down", "To the end", () => this.scrollToEnd(), {
+      kind: "npu-to-end",
+      hidden: true,
+    });
     this.turns.append(this.empty);
-    this.turns.addEventListener("scroll", () => toggle(this.toEnd, !this.atEnd()), { passive: true });
+    this.turns.addEventListener("scroll", () => toggle(this.toEnd, !this.atEnd()), {
+      passive: true,
+    });
     return h("div", { class: "npu-log" }, this.turns, this.toEnd);
   }
 
   emptyWords() {
     const kept = h("code", {}, "chat.messages");
-    return h("p", {}, "Write a message to start. The conversation stays in ", kept, " and comes back when the page is reloaded.");
+    return h(
+      "p",
+      {},
+      "Write a message to start. The conversation stays in ",
+      kept,
+      " and comes back when the page is reloaded.",
+    );
   }
 
   starters() {
@@ -99,19 +159,48 @@ class ChatView {
   liveLine() {
     this.liveWords = h("span", { class: "npu-live-words" });
     this.stopWord = h("span", {}, "Stop");
-    const stop = h("button", { type: "button", class: "npu-button", click: () => this.conversation.stop() }, icon("stop", "npu-filled"), this.stopWord);
+    const stop = h(
+      "button",
+      { type: "button", class: "npu-button", click: () => this.conversation.stop() },
+      icon("stop", "npu-filled"),
+      this.stopWord,
+    );
     const key = h("kbd", {}, "Esc");
-    this.live = h("div", { class: "npu-live", hidden: true }, h("span", { class: "npu-dot" }), this.liveWords, h("span", { class: "npu-space" }), key, stop);
+    this.live = h(
+      "div",
+      { class: "npu-live", hidden: true },
+      h("span", { class: "npu-dot" }),
+      this.liveWords,
+      h("span", { class: "npu-space" }),
+      key,
+      stop,
+    );
     return this.live;
   }
 
   composer() {
-    this.input = h("textarea", { class: "npu-input", rows: "2", value: this.model.get("draft"), input: () => this.draft() });
+    this.input = h("textarea", {
+      class: "npu-input",
+      rows: "2",
+      value: this.model.get("draft"),
+      input: () => this.draft(),
+    });
     this.input.addEventListener("keydown", (event) => this.inputKey(event));
     this.sendButton = button(null, "Send", () => this.send(), { kind: "npu-main" });
     this.summary = button(null, "", () => this.openSettings(), { kind: "npu-link" });
-    const hint = h("span", { class: "npu-faint npu-hint" }, "Enter to send, Shift+Enter for a new line");
-    const row = h("div", { class: "npu-row" }, hint, h("span", { class: "npu-space" }), this.summary, this.sendButton);
+    const hint = h(
+      "span",
+      { class: "npu-faint npu-hint" },
+      "Enter to send, Shift+Enter for a new line",
+    );
+    const row = h(
+      "div",
+      { class: "npu-row" },
+      hint,
+      h("span", { class: "npu-space" }),
+      this.summary,
+      this.sendButton,
+    );
     return h("div", { class: "npu-composer" }, this.input, row);
   }
 
@@ -185,7 +274,9 @@ class ChatView {
 
   /** Load the model on the CPU, and ask once more. */
   async onCpu(turn) {
-    await this.server.ask("POST", "v1/models/load", { name: turn.model, device: "CPU" }).catch(() => {});
+    await this.server
+      .ask("POST", "v1/models/load", { name: turn.model, device: "CPU" })
+      .catch(() => {});
     this.conversation.answer(turn.parent);
   }
 
@@ -206,7 +297,8 @@ class ChatView {
     const name = this.model.get("model");
     fillPicker(this.picker, this.models, name);
     const about = this.models.find((model) => model.id === name);
-    const device = about?.npu.device ?? this.conversation.path.findLast((turn) => turn.model === name)?.device;
+    const device =
+      about?.npu.device ?? this.conversation.path.findLast((turn) => turn.model === name)?.device;
     toggle(this.device, Boolean(device));
     this.device.replaceChildren(icon("device"), device ?? "");
     this.input.placeholder = name ? `Ask ${name}` : "There is no model yet: see npu.Models()";
@@ -221,7 +313,11 @@ class ChatView {
     toggle(this.context, Boolean(last && length));
     if (!last || !length) return;
     const used = last.prompt_tokens + (last.completion_tokens ?? 0);
-    const meter = h("span", { class: "npu-meter", "aria-hidden": "true" }, h("span", { style: `width:${Math.min(100, (100 * used) / length)}%` }));
+    const meter = h(
+      "span",
+      { class: "npu-meter", "aria-hidden": "true" },
+      h("span", { style: `width:${Math.min(100, (100 * used) / length)}%` }),
+    );
     this.context.replaceChildren(`Context ${count(used)} of ${count(length)}`, meter);
   }
 
@@ -293,7 +389,8 @@ class ChatView {
     toggle(this.live, Boolean(turn));
     if (!turn) return;
     const line = inLine(turn.waiting);
-    const wait = line || (turn.waiting?.kind === "loading" ? "Starts when the model is loaded" : "");
+    const wait =
+      line || (turn.waiting?.kind === "loading" ? "Starts when the model is loaded" : "");
     setText(this.liveWords, wait || speed(turn) || "Reading the question");
     setText(this.stopWord, line ? "Leave the line" : "Stop");
     this.live.classList.toggle("npu-live-waits", Boolean(wait));
@@ -303,7 +400,11 @@ class ChatView {
   updateAway() {
     const { away } = this.conversation;
     toggle(this.away, Boolean(away));
-    if (away) setText(this.awayWords, `Server away since ${timeOfDay(away.since)}. Next try in ${away.left} s.`);
+    if (away)
+      setText(
+        this.awayWords,
+        `Server away since ${timeOfDay(away.since)}. Next try in ${away.left} s.`,
+      );
   }
 
   atEnd() {
@@ -325,7 +426,8 @@ class ChatView {
   /** Show everything and follow what changes until the view is taken away. */
   start() {
     const gone = new AbortController();
-    const on = (what, action) => this.conversation.addEventListener(what, action, { signal: gone.signal });
+    const on = (what, action) =>
+      this.conversation.addEventListener(what, action, { signal: gone.signal });
     this.turns.addEventListener("scroll", () => (this.wasAtEnd = this.atEnd()), { passive: true });
     on("structure", () => this.updateStructure());
     on("delta", () => this.updateDelta());

@@ -1,112 +1,13 @@
 /** Two models side by side on one prompt, in a cell. */
 
 import { PairView, agrees, answered } from "./compare-pair.js";
-import { follow } from "./shared/answer.js";
+import { CompareState, SIDES } from "./compare-state.js";
 import { chatModels, fillPicker } from "./shared/catalogue.js";
 import { announcer, button, h, region, setText, toggle } from "./shared/dom.js";
 import { icon } from "./shared/icons.js";
 import { Server } from "./shared/server.js";
 import { settingsPanel, settingsWords } from "./shared/settings.js";
 import { counted, facts } from "./shared/words.js";
-
-const SIDES = ["left", "right"];
-
-/** The pairs of answers; the kernel holds them, this page writes them. */
-class CompareState extends EventTarget {
-  constructor(model, server) {
-    super();
-    this.model = model;
-    this.server = server;
-    this.live = new Map();
-    this.pairs = copied(model.get("pairs"));
-    model.on("change:pairs", () => this.taken());
-  }
-
-  tell(what) {
-    this.dispatchEvent(new Event(what));
-  }
-
-  taken() {
-    const ours = new Map(this.pairs.map((pair) => [pair.id, pair]));
-    this.pairs = copied(this.model.get("pairs"));
-    for (const pair of this.pairs) {
-      for (const side of SIDES) if (this.live.has(pair.id + side)) pair[side] = ours.get(pair.id)?.[side];
-    }
-    this.tell("change");
-  }
-
-  find(id) {
-    return this.pairs.find((pair) => pair.id === id);
-  }
-
-  ask(prompt) {
-    const id = Math.random().toString(36).slice(2, 10);
-    this.pairs.push({ id, prompt, vote: null });
-    return this.run(id, SIDES);
-  }
-
-  /** Have a prompt answered on both sides at once, or once more on one. */
-  async run(id, sides) {
-    this.find(id).vote = null;
-    await Promise.all(sides.map((side) => this.answer(id, side)));
-    this.save();
-    this.tell("answered");
-  }
-
-  /** Answer the prompts that nobody answered yet, one after the other. */
-  async runAll() {
-    this.running = true;
-    for (const { id } of this.pairs.filter((pair) => !answered(pair))) {
-      if (this.running) await this.run(id, SIDES);
-    }
-    this.running = false;
-    this.tell("change");
-  }
-
-  async answer(id, side) {
-    const model = this.model.get(`${side}_model`);
-    const turn = { model, content: "" };
-    const abort = new AbortController();
-    this.find(id)[side] = turn;
-    this.live.set(id + side, abort);
-    this.tell("change");
-    const system = this.model.get("system");
-    const messages = [...(system ? [{ role: "system", content: system }] : []), { role: "user", content: this.find(id).prompt }];
-    const request = { ...this.model.get("settings"), model, messages };
-    await follow(this.server, request, turn, abort.signal, () => this.tell("change"));
-    this.find(id)[side] = turn;
-    this.live.delete(id + side);
-    this.tell("change");
-  }
-
-  stop() {
-    this.running = false;
-    for (const abort of this.live.values()) abort.abort();
-  }
-
-  vote(id, value) {
-    this.find(id).vote = value;
-    this.save();
-    this.tell("change");
-  }
-
-  shared(id, part) {
-    const pair = this.find(id);
-    if (pair.shared_words === part) return;
-    pair.shared_words = part;
-    this.save();
-  }
-
-  save() {
-    const kept = (turn) => (turn ? (({ waiting, away, ...rest }) => rest)(turn) : undefined);
-    this.model.set("pairs", this.pairs.map((pair) => JSON.parse(JSON.stringify({ ...pair, left: kept(pair.left), right: kept(pair.right) }))));
-    this.model.save_changes();
-  }
-}
-
-function copied(pairs) {
-  return pairs.map((pair) => ({ ...pair }));
-}
 
 class CompareView {
   constructor(root, model, state) {
@@ -121,7 +22,14 @@ class CompareView {
     this.settings = settingsPanel(model);
     this.settings.hidden = true;
     this.list = h("div", { class: "npu-pairs", role: "log", "aria-label": "Answers" });
-    root.append(this.header(), this.settings, this.pickers(), this.list, this.composer(), this.voice.element);
+    root.append(
+      this.header(),
+      this.settings,
+      this.pickers(),
+      this.list,
+      this.composer(),
+      this.voice.element,
+    );
     root.addEventListener("keydown", (event) => event.key === "Escape" && this.state.stop());
   }
 
@@ -131,25 +39,65 @@ class CompareView {
     this.strip.addEventListener("keydown", (event) => this.moveInStrip(event));
     this.tally = h("span", { class: "npu-number" });
     this.all = button("play", "Run all", () => this.state.runAll());
-    this.mark = h("input", { type: "checkbox", role: "switch", checked: this.model.get("mark"), change: () => this.setMark() });
-    const settings = button("settings", "Settings", () => toggle(this.settings, this.settings.hidden), { kind: "npu-quiet", show: false });
+    this.mark = h("input", {
+      type: "checkbox",
+      role: "switch",
+      checked: this.model.get("mark"),
+      change: () => this.setMark(),
+    });
+    const settings = button(
+      "settings",
+      "Settings",
+      () => toggle(this.settings, this.settings.hidden),
+      { kind: "npu-quiet", show: false },
+    );
     const title = h("span", { class: "npu-title" }, "Compare");
     const marks = h("label", { class: "npu-row npu-switch" }, "Mark differences", this.mark);
-    return h("div", { class: "npu-header" }, title, this.about, h("span", { class: "npu-space" }), this.strip, this.tally, this.all, marks, settings);
+    return h(
+      "div",
+      { class: "npu-header" },
+      title,
+      this.about,
+      h("span", { class: "npu-space" }),
+      this.strip,
+      this.tally,
+      this.all,
+      marks,
+      settings,
+    );
   }
 
   pickers() {
     this.picks = SIDES.map((side) => {
       const label = side === "left" ? "Left model" : "Right model";
-      const picker = h("select", { class: "npu-picker", "aria-label": label, change: () => this.pick(side, picker.value) });
+      const picker = h("select", {
+        class: "npu-picker",
+        "aria-label": label,
+        change: () => this.pick(side, picker.value),
+      });
       const device = h("span", { class: "npu-badge", hidden: true });
-      return { side, picker, device, element: h("div", { class: "npu-row" }, picker, h("span", { class: "npu-space" }), device) };
+      return {
+        side,
+        picker,
+        device,
+        element: h("div", { class: "npu-row" }, picker, h("span", { class: "npu-space" }), device),
+      };
     });
-    return h("div", { class: "npu-columns npu-pick" }, this.picks.map((pick) => pick.element));
+    return h(
+      "div",
+      { class: "npu-columns npu-pick" },
+      this.picks.map((pick) => pick.element),
+    );
   }
 
   composer() {
-    this.input = h("textarea", { class: "npu-input", rows: "1", placeholder: "Ask both models", "aria-label": "Ask both models", input: () => this.updateButtons() });
+    this.input = h("textarea", {
+      class: "npu-input",
+      rows: "1",
+      placeholder: "Ask both models",
+      "aria-label": "Ask both models",
+      input: () => this.updateButtons(),
+    });
     this.input.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
         event.preventDefault();
@@ -158,8 +106,17 @@ class CompareView {
     });
     this.sendButton = button(null, "Send to both", () => this.send(), { kind: "npu-main" });
     this.stop = button("stop", "Stop", () => this.state.stop(), { hidden: true });
-    const hint = h("span", { class: "npu-faint npu-hint" }, "Enter to send, Shift+Enter for a new line");
-    return h("div", { class: "npu-composer" }, h("div", { class: "npu-ask" }, this.input, this.sendButton, this.stop), hint);
+    const hint = h(
+      "span",
+      { class: "npu-faint npu-hint" },
+      "Enter to send, Shift+Enter for a new line",
+    );
+    return h(
+      "div",
+      { class: "npu-composer" },
+      h("div", { class: "npu-ask" }, this.input, this.sendButton, this.stop),
+      hint,
+    );
   }
 
   send() {
@@ -185,7 +142,8 @@ class CompareView {
     const free = this.models.map((model) => model.id);
     for (const side of SIDES) {
       const other = this.model.get(side === "left" ? "right_model" : "left_model");
-      if (!this.model.get(`${side}_model`)) this.pick(side, free.find((id) => id !== other) ?? free[0] ?? "");
+      if (!this.model.get(`${side}_model`))
+        this.pick(side, free.find((id) => id !== other) ?? free[0] ?? "");
     }
     this.update();
   }
@@ -209,7 +167,8 @@ class CompareView {
 
   updatePairs(pairs) {
     const known = new Set(pairs.map((pair) => pair.id));
-    for (const [id, view] of this.views) if (!known.has(id)) view.element.remove(), this.views.delete(id);
+    for (const [id, view] of this.views)
+      if (!known.has(id)) (view.element.remove(), this.views.delete(id));
     pairs.forEach((pair, at) => {
       if (!this.views.has(pair.id)) {
         const view = new PairView(pair, this.state);
@@ -226,21 +185,34 @@ class CompareView {
   updateStrip(pairs) {
     const done = pairs.filter(answered);
     const agree = done.filter(agrees).length;
-    setText(this.tally, done.length ? facts(`${agree} agree`, `${done.length - agree} differ`) : "");
+    setText(
+      this.tally,
+      done.length ? facts(`${agree} agree`, `${done.length - agree} differ`) : "",
+    );
     toggle(this.strip, pairs.length > 1);
-    const key = JSON.stringify(pairs.map((pair) => [pair.id, answered(pair) ? agrees(pair) : null]));
+    const key = JSON.stringify(
+      pairs.map((pair) => [pair.id, answered(pair) ? agrees(pair) : null]),
+    );
     if (key === this.shownStrip) return;
     this.shownStrip = key;
     this.strip.replaceChildren(...pairs.map((pair, at) => this.stripButton(pair, at)));
   }
 
   stripButton(pair, at) {
-    const state = !answered(pair) ? ["empty", "not answered"] : agrees(pair) ? ["equal", "agreed"] : ["unequal", "different"];
+    const state = !answered(pair)
+      ? ["empty", "not answered"]
+      : agrees(pair)
+        ? ["equal", "agreed"]
+        : ["unequal", "different"];
     const go = () => {
       this.views.get(pair.id).element.scrollIntoView({ block: "nearest" });
       this.views.get(pair.id).element.focus();
     };
-    return button(state[0], `Prompt ${at + 1}, ${state[1]}`, go, { kind: "npu-quiet", show: false, tabindex: at ? "-1" : "0" });
+    return button(state[0], `Prompt ${at + 1}, ${state[1]}`, go, {
+      kind: "npu-quiet",
+      show: false,
+      tabindex: at ? "-1" : "0",
+    });
   }
 
   moveInStrip(event) {
@@ -259,23 +231,30 @@ class CompareView {
     this.sendButton.disabled = busy || !this.input.value.trim();
     toggle(this.stop, busy);
     toggle(this.all, open > 0 && !busy);
-    if (open) setText(this.all.lastChild, open === this.state.pairs.length ? `Run ${counted(open, "prompt")}` : `Run the other ${open}`);
+    if (open)
+      setText(
+        this.all.lastChild,
+        open === this.state.pairs.length
+          ? `Run ${counted(open, "prompt")}`
+          : `Run the other ${open}`,
+      );
   }
 
   start() {
     const update = () => this.update();
-    const answered_ = () => {
+    const refresh = () => {
       this.voice.announce("Both have answered");
       this.refresh();
     };
     this.state.addEventListener("change", update);
-    this.state.addEventListener("answered", answered_);
-    for (const trait of ["left_model", "right_model", "settings", "mark"]) this.model.on(`change:${trait}`, update);
+    this.state.addEventListener("answered", refresh);
+    for (const trait of ["left_model", "right_model", "settings", "mark"])
+      this.model.on(`change:${trait}`, update);
     this.refresh();
     this.update();
     return () => {
       this.state.removeEventListener("change", update);
-      this.state.removeEventListener("answered", answered_);
+      this.state.removeEventListener("answered", refresh);
     };
   }
 }

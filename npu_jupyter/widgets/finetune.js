@@ -34,45 +34,113 @@ class FormView {
     region(root, "Fine-tune");
     root.classList.add("npu-finetune");
     this.checkView = new CheckView(this);
-    root.append(this.header(), h("div", { class: "npu-form" }, this.what(), this.how()), this.footer());
+    root.append(
+      this.header(),
+      h("div", { class: "npu-form" }, this.what(), this.how()),
+      this.footer(),
+    );
   }
 
   header() {
-    const copy = button("copy", "Copy as code", async () => {
-      await copyText(this.code());
-      copy.classList.add("npu-done");
-    }, { kind: "npu-quiet" });
+    const copy = button(
+      "copy",
+      "Copy as code",
+      async () => {
+        await copyText(this.code());
+        copy.classList.add("npu-done");
+      },
+      { kind: "npu-quiet" },
+    );
     const title = h("span", { class: "npu-title" }, "Fine-tune");
-    return h("div", { class: "npu-header" }, title, h("span", { class: "npu-faint" }, "nothing runs until you press Start"), h("span", { class: "npu-space" }), copy);
+    return h(
+      "div",
+      { class: "npu-header" },
+      title,
+      h("span", { class: "npu-faint" }, "nothing runs until you press Start"),
+      h("span", { class: "npu-space" }),
+      copy,
+    );
   }
 
   /** What is trained, and on what. */
   what() {
-    this.picker = h("select", { class: "npu-input", change: () => this.choose("model", this.picker.value) });
+    this.picker = h("select", {
+      class: "npu-input",
+      change: () => this.choose("model", this.picker.value),
+    });
     this.base = h("span", { class: "npu-faint" });
-    this.suffix = h("input", { class: "npu-input", placeholder: "chosen by the server", input: () => this.set("suffix", this.suffix.value.trim()) });
-    this.dataset = h("input", { class: "npu-input", placeholder: "path or name", input: () => this.choose("dataset", this.dataset.value.trim()) });
+    this.suffix = h("input", {
+      class: "npu-input",
+      placeholder: "chosen by the server",
+      input: () => this.set("suffix", this.suffix.value.trim()),
+    });
+    this.dataset = h("input", {
+      class: "npu-input",
+      placeholder: "path or name",
+      input: () => this.choose("dataset", this.dataset.value.trim()),
+    });
     this.found = h("div", { class: "npu-faint npu-found" });
-    this.errors = { model_id: problem(this.picker), suffix: problem(this.suffix), dataset: problem(this.dataset) };
+    this.errors = {
+      model_id: problem(this.picker),
+      suffix: problem(this.suffix),
+      dataset: problem(this.dataset),
+    };
     const served = h("div", { class: "npu-served" }, this.base, this.suffix);
-    const names = h("div", { class: "npu-names" }, h("div", {}, field("Base model", this.picker), this.errors.model_id), h("div", {}, field("Served as", served), this.errors.suffix));
-    return h("div", { class: "npu-what" }, names, field("Dataset", this.dataset), this.errors.dataset, this.found, this.checkView.element);
+    const names = h(
+      "div",
+      { class: "npu-names" },
+      h("div", {}, field("Base model", this.picker), this.errors.model_id),
+      h("div", {}, field("Served as", served), this.errors.suffix),
+    );
+    return h(
+      "div",
+      { class: "npu-what" },
+      names,
+      field("Dataset", this.dataset),
+      this.errors.dataset,
+      this.found,
+      this.checkView.element,
+    );
   }
 
   /** The settings. */
   how() {
     this.inputs = {};
     const numbers = NUMBERS.map(([name, label, standard, bounds]) => {
-      const input = h("input", { class: "npu-input", type: "number", ...bounds, placeholder: name === "max_length" ? "all" : String(standard) });
-      input.addEventListener("input", () => input.validity.valid && this.setting(name, input.value === "" ? undefined : Number(input.value)));
+      const input = h("input", {
+        class: "npu-input",
+        type: "number",
+        ...bounds,
+        placeholder: name === "max_length" ? "all" : String(standard),
+      });
+      input.addEventListener(
+        "input",
+        () =>
+          input.validity.valid &&
+          this.setting(name, input.value === "" ? undefined : Number(input.value)),
+      );
       this.inputs[name] = input;
       this.errors[name] = problem(input);
       return h("div", {}, field(label, input), this.errors[name]);
     });
-    const switches = SWITCHES.map(([name, label, , hint]) => this.tick(name, label, hint, (on) => this.setting(name, on)));
-    switches.push(this.tick("eval_split", "Evaluate on 10 %", "held out, never trained on", (on) => this.setting("eval_split", on ? undefined : 0)));
+    const switches = SWITCHES.map(([name, label, , hint]) =>
+      this.tick(name, label, hint, (on) => this.setting(name, on)),
+    );
+    switches.push(
+      this.tick("eval_split", "Evaluate on 10 %", "held out, never trained on", (on) =>
+        this.setting("eval_split", on ? undefined : 0),
+      ),
+    );
     this.tokens = h("div", { class: "npu-faint npu-number" });
-    return h("div", { class: "npu-how" }, h("strong", {}, "Settings"), h("div", { class: "npu-numbers" }, numbers), switches, h("strong", {}, "Tokens per row"), this.tokens);
+    return h(
+      "div",
+      { class: "npu-how" },
+      h("strong", {}, "Settings"),
+      h("div", { class: "npu-numbers" }, numbers),
+      switches,
+      h("strong", {}, "Tokens per row"),
+      this.tokens,
+    );
   }
 
   tick(name, label, hint, changed) {
@@ -83,11 +151,19 @@ class FormView {
 
   footer() {
     this.cost = h("strong", { class: "npu-number" });
-    this.start_ = button("play", "Start", () => this.begin(), { kind: "npu-main" });
+    this.startButton = button("play", "Start", () => this.begin(), { kind: "npu-main" });
     this.watch = button(null, "", () => this.open(), { hidden: true });
     this.problem = h("div", { role: "alert", class: "npu-problem" });
-    const words = "Time and memory are measured on your rows before the first step. What cannot fit is refused, with its numbers.";
-    return h("div", { class: "npu-footer" }, h("div", {}, this.cost, h("div", { class: "npu-faint" }, words), this.problem), h("span", { class: "npu-space" }), this.watch, this.start_);
+    const words =
+      "Time and memory are measured on your rows before the first step. What cannot fit is refused, with its numbers.";
+    return h(
+      "div",
+      { class: "npu-footer" },
+      h("div", {}, this.cost, h("div", { class: "npu-faint" }, words), this.problem),
+      h("span", { class: "npu-space" }),
+      this.watch,
+      this.startButton,
+    );
   }
 
   set(name, value) {
@@ -124,7 +200,13 @@ class FormView {
   async checkNow() {
     const checking = (this.checking = new AbortController());
     const { max_length, assistant_only_loss } = this.model.get("settings");
-    const body = { model: this.model.get("model"), dataset: this.model.get("dataset"), max_length, assistant_only_loss, preview: PREVIEW_ROWS };
+    const body = {
+      model: this.model.get("model"),
+      dataset: this.model.get("dataset"),
+      max_length,
+      assistant_only_loss,
+      preview: PREVIEW_ROWS,
+    };
     this.checkView.checking();
     try {
       this.report = await this.server.ask("POST", "api/npu/datasets/check", body, checking.signal);
@@ -137,13 +219,17 @@ class FormView {
   }
 
   get body() {
-    const leave = this.model.get("leave_out") && this.report?.bad_rows ? { max_bad_rows: this.report.bad_rows } : {};
+    const leave =
+      this.model.get("leave_out") && this.report?.bad_rows
+        ? { max_bad_rows: this.report.bad_rows }
+        : {};
     const suffix = this.model.get("suffix") ? { suffix: this.model.get("suffix") } : {};
     return { ...suffix, ...leave, ...this.model.get("settings") };
   }
 
   code() {
-    const python = (value) => (value === true ? "True" : value === false ? "False" : JSON.stringify(value));
+    const python = (value) =>
+      value === true ? "True" : value === false ? "False" : JSON.stringify(value);
     const settings = Object.entries(this.body).map(([name, value]) => `, ${name}=${python(value)}`);
     const names = [this.model.get("model"), this.model.get("dataset")].map(python).join(", ");
     return `import npu_jupyter as npu\n\njob = npu.connect().finetune.start(${names}${settings.join("")})\nnpu.Monitor(job)`;
@@ -153,7 +239,11 @@ class FormView {
     this.starting = true;
     this.complain(null);
     this.update();
-    const body = { model_id: this.model.get("model"), dataset: this.model.get("dataset"), ...this.body };
+    const body = {
+      model_id: this.model.get("model"),
+      dataset: this.model.get("dataset"),
+      ...this.body,
+    };
     try {
       const { job_id: job } = await this.server.ask("POST", "api/finetune/start", body);
       this.set("job_id", job);
@@ -173,7 +263,8 @@ class FormView {
   /** Say an error below its field, or beside Start. */
   complain(error) {
     const at = this.errors[error?.param];
-    for (const element of Object.values(this.errors)) setText(element, element === at ? error.message : "");
+    for (const element of Object.values(this.errors))
+      setText(element, element === at ? error.message : "");
     setText(this.problem, error && !at ? error.message : "");
   }
 
@@ -190,11 +281,16 @@ class FormView {
     const name = model.get("model");
     fillPicker(this.picker, this.models, name);
     setText(this.base, `${name}:`);
-    for (const [key, input] of [["suffix", this.suffix], ["dataset", this.dataset]]) {
+    for (const [key, input] of [
+      ["suffix", this.suffix],
+      ["dataset", this.dataset],
+    ]) {
       if (document.activeElement !== input) input.value = model.get(key);
     }
     const settings = model.get("settings");
-    for (const [key, , standard] of NUMBERS) if (document.activeElement !== this.inputs[key]) this.inputs[key].value = settings[key] ?? (standard || "");
+    for (const [key, , standard] of NUMBERS)
+      if (document.activeElement !== this.inputs[key])
+        this.inputs[key].value = settings[key] ?? (standard || "");
     for (const [key, , standard] of SWITCHES) this.inputs[key].checked = settings[key] ?? standard;
     this.inputs.eval_split.checked = settings.eval_split !== 0;
     this.inputs.quantize_base.disabled = settings.use_lora === false;
@@ -206,9 +302,28 @@ class FormView {
   updateReport(report, settings) {
     setText(this.found, report?.found ?? "");
     const tokens = report?.tokens;
-    setText(this.tokens, tokens ? facts(`median ${count(tokens.median)}`, `p95 ${count(tokens.p95)}`, `longest ${count(tokens.max)}`, `limit ${count(report.max_length)}`) : "–");
+    setText(
+      this.tokens,
+      tokens
+        ? facts(
+            `median ${count(tokens.median)}`,
+            `p95 ${count(tokens.p95)}`,
+            `longest ${count(tokens.max)}`,
+            `limit ${count(report.max_length)}`,
+          )
+        : "–",
+    );
     const epochs = settings.epochs ?? 3;
-    setText(this.cost, tokens ? facts(counted(report.good_rows, "row"), `${count(tokens.total)} tokens, ${count(tokens.learned)} learned`, counted(epochs, "epoch")) : "Point to a dataset");
+    setText(
+      this.cost,
+      tokens
+        ? facts(
+            counted(report.good_rows, "row"),
+            `${count(tokens.total)} tokens, ${count(tokens.learned)} learned`,
+            counted(epochs, "epoch"),
+          )
+        : "Point to a dataset",
+    );
   }
 
   updateStart(report) {
@@ -216,14 +331,25 @@ class FormView {
     toggle(this.watch, job > 0);
     setText(this.watch.firstChild, `Watch job ${job}`);
     this.watch.disabled = !hasNotebook();
-    this.watch.title = this.watch.disabled ? `npu.Monitor(${job}) shows it: there is no notebook here` : "";
-    const reason = this.starting ? "The job is being started" : !report ? "The dataset is not checked yet" : !report.good_rows ? "No row can be used" : report.bad_rows && !this.model.get("leave_out") ? "Rows need attention: leave them out, or mend the file" : "";
-    this.start_.disabled = Boolean(reason);
-    this.start_.title = reason;
+    this.watch.title = this.watch.disabled
+      ? `npu.Monitor(${job}) shows it: there is no notebook here`
+      : "";
+    const reason = this.starting
+      ? "The job is being started"
+      : !report
+        ? "The dataset is not checked yet"
+        : !report.good_rows
+          ? "No row can be used"
+          : report.bad_rows && !this.model.get("leave_out")
+            ? "Rows need attention: leave them out, or mend the file"
+            : "";
+    this.startButton.disabled = Boolean(reason);
+    this.startButton.title = reason;
   }
 
   start() {
-    for (const name of ["model", "dataset", "suffix", "settings", "leave_out", "job_id"]) this.model.on(`change:${name}`, () => this.update());
+    for (const name of ["model", "dataset", "suffix", "settings", "leave_out", "job_id"])
+      this.model.on(`change:${name}`, () => this.update());
     this.refresh();
     return () => {
       clearTimeout(this.timer);

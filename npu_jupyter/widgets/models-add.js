@@ -20,25 +20,51 @@ export class AddModel {
   constructor(state) {
     this.state = state;
     const id = `npu-${Math.random().toString(36).slice(2)}`;
-    this.source = h("input", { class: "npu-input", "aria-label": "Source", "aria-describedby": id, placeholder: "hf:org/name", input: () => this.typed() });
+    this.source = h("input", {
+      class: "npu-input",
+      "aria-label": "Source",
+      "aria-describedby": id,
+      placeholder: "hf:org/name",
+      input: () => this.typed(),
+    });
     this.kind = h("span", { class: "npu-faint npu-kind" });
-    this.name = h("input", { class: "npu-input", "aria-label": "Name, empty chooses one", placeholder: "name" });
-    const precisions = ["as it is", "int8", "int4", "fp16"].map((word) => h("option", { value: word === "as it is" ? "" : word }, word));
+    this.name = h("input", {
+      class: "npu-input",
+      "aria-label": "Name, empty chooses one",
+      placeholder: "name",
+    });
+    const precisions = ["as it is", "int8", "int4", "fp16"].map((word) =>
+      h("option", { value: word === "as it is" ? "" : word }, word),
+    );
     this.precision = h("select", { class: "npu-input", "aria-label": "Precision" }, precisions);
     this.send = button(null, "Add", () => this.add(), { kind: "npu-main", disabled: true });
     this.hint = h("div", { class: "npu-faint", id });
     this.list = h("div");
     this.pulls = new Map();
     const source = h("div", { class: "npu-source" }, this.source, this.kind);
-    const row = h("div", { class: "npu-add-row" }, h("span", {}, "Add model"), source, this.name, this.precision, this.send);
-    row.addEventListener("keydown", (event) => event.key === "Enter" && event.target.tagName === "INPUT" && this.add());
+    const row = h(
+      "div",
+      { class: "npu-add-row" },
+      h("span", {}, "Add model"),
+      source,
+      this.name,
+      this.precision,
+      this.send,
+    );
+    row.addEventListener(
+      "keydown",
+      (event) => event.key === "Enter" && event.target.tagName === "INPUT" && this.add(),
+    );
     this.element = h("div", {}, h("div", { class: "npu-add" }, row, this.hint), this.list);
     this.forms();
   }
 
   forms() {
     const kinds = ["hf:org/name", "path/to/dir", "path/to/file.gguf", "pypi:package"];
-    const parts = kinds.flatMap((form, at) => [h("code", {}, form), at < 2 ? ", " : at === 2 ? " or " : ""]);
+    const parts = kinds.flatMap((form, at) => [
+      h("code", {}, form),
+      at < 2 ? ", " : at === 2 ? " or " : "",
+    ]);
     this.hint.replaceChildren("Source: ", ...parts);
   }
 
@@ -66,7 +92,11 @@ export class AddModel {
       this.source.value = this.name.value = "";
       this.typed();
     } catch (error) {
-      this.hint.replaceChildren(icon("triangle", "npu-warn"), " ", h("span", { role: "alert" }, error.message));
+      this.hint.replaceChildren(
+        icon("triangle", "npu-warn"),
+        " ",
+        h("span", { role: "alert" }, error.message),
+      );
       this.send.disabled = false;
     }
   }
@@ -98,9 +128,21 @@ class PullRow {
     const { bar, show } = progressBar(`Importing ${pull.source}`);
     this.bar = bar;
     this.show = show;
-    this.stop = button("close", `Stop importing ${pull.source}`, () => state.cancel(pull), { kind: "npu-quiet", show: false });
+    this.stop = button("close", `Stop importing ${pull.source}`, () => state.cancel(pull), {
+      kind: "npu-quiet",
+      show: false,
+    });
     const name = pull.name ? `${pull.name} ` : "";
-    const head = h("div", { class: "npu-row" }, icon("download", "npu-brand"), h("strong", {}, name || pull.source), name ? h("span", { class: "npu-faint" }, pull.source) : null, h("span", { class: "npu-space" }), this.words, this.stop);
+    const head = h(
+      "div",
+      { class: "npu-row" },
+      icon("download", "npu-brand"),
+      h("strong", {}, name || pull.source),
+      name ? h("span", { class: "npu-faint" }, pull.source) : null,
+      h("span", { class: "npu-space" }),
+      this.words,
+      this.stop,
+    );
     this.failure = h("div", { role: "alert", hidden: true });
     this.element = h("div", { class: "npu-pull" }, head, bar, this.failure);
   }
@@ -120,10 +162,14 @@ class PullRow {
     const rate = this.state.rates.get(pull.id)?.rate ?? 0;
     const downloading = known && pull.done_bytes < pull.total_bytes;
     const words = facts(
-      known ? `${bytes(pull.done_bytes)} of ${bytes(pull.total_bytes)}` : pull.message || pull.stage,
+      known
+        ? `${bytes(pull.done_bytes)} of ${bytes(pull.total_bytes)}`
+        : pull.message || pull.stage,
       known ? `${Math.floor(percent)} %` : "",
       downloading && rate ? `${bytes(rate)}/s` : "",
-      downloading && rate ? `about ${seconds((pull.total_bytes - pull.done_bytes) / rate)} left` : "",
+      downloading && rate
+        ? `about ${seconds((pull.total_bytes - pull.done_bytes) / rate)} left`
+        : "",
     );
     setText(this.words, words);
     this.show(percent, words);

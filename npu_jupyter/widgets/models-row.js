@@ -21,15 +21,32 @@ export class ModelRow {
     this.shape = h("span", { class: "npu-state-shape" });
     this.word = h("span");
     this.cells = Object.fromEntries(
-      ["type", "device", "memory", "speed", "requests", "used"].map((key) => [key, h("td", { class: `npu-col-${key}` })]),
+      ["type", "device", "memory", "speed", "requests", "used"].map((key) => [
+        key,
+        h("td", { class: `npu-col-${key}` }),
+      ]),
     );
     this.action = button(null, "", () => this.act(), { kind: "npu-action" });
-    this.pin = button("pin", "Keep loaded", () => this.togglePin(), { kind: "npu-quiet", show: false });
-    this.remove = button("close", "Remove from this machine", () => this.askRemove(), { kind: "npu-quiet", show: false });
+    this.pin = button("pin", "Keep loaded", () => this.togglePin(), {
+      kind: "npu-quiet",
+      show: false,
+    });
+    this.remove = button("close", "Remove from this machine", () => this.askRemove(), {
+      kind: "npu-quiet",
+      show: false,
+    });
     const actions = h("td", { class: "npu-row-actions" }, this.pin, this.action, this.remove);
     const { type, ...others } = this.cells;
-    const state_ = h("td", { class: "npu-state" }, this.shape, this.word);
-    this.element = h("tr", {}, this.heading(model), type, state_, ...Object.values(others), actions);
+    const stateCell = h("td", { class: "npu-state" }, this.shape, this.word);
+    this.element = h(
+      "tr",
+      {},
+      this.heading(model),
+      type,
+      stateCell,
+      ...Object.values(others),
+      actions,
+    );
     this.below = h("td", { colspan: "9" });
     this.second = h("tr", { class: "npu-second", hidden: true }, this.below);
     this.asks = null;
@@ -37,9 +54,17 @@ export class ModelRow {
 
   heading(model) {
     if (!model.parent) return h("th", { scope: "row", title: model.id }, shortened(model.id, 28));
-    const tail = model.id.startsWith(`${model.parent}:`) ? model.id.slice(model.parent.length) : model.id;
+    const tail = model.id.startsWith(`${model.parent}:`)
+      ? model.id.slice(model.parent.length)
+      : model.id;
     const whole = h("span", { class: "npu-unseen" }, `${model.id}, adapter of ${model.parent}`);
-    return h("th", { scope: "row", class: "npu-adapter" }, icon("adapter"), h("span", { "aria-hidden": "true" }, tail), whole);
+    return h(
+      "th",
+      { scope: "row", class: "npu-adapter" },
+      icon("adapter"),
+      h("span", { "aria-hidden": "true" }, tail),
+      whole,
+    );
   }
 
   update(model) {
@@ -53,13 +78,19 @@ export class ModelRow {
       this.shape.replaceChildren(icon(...(SHAPES[status] ?? ["empty", ""])));
     }
     setText(this.word, load ? loadingWords({ ...load, eta: null }) : status);
-    setText(this.cells.type, model.parent ? "adapter" : { llm: "chat" }[model.npu.type] ?? model.npu.type);
+    setText(
+      this.cells.type,
+      model.parent ? "adapter" : ({ llm: "chat" }[model.npu.type] ?? model.npu.type),
+    );
     setText(this.cells.device, model.npu.device ?? UNKNOWN);
     setText(this.cells.memory, bytes(live?.memory_bytes || model.npu.size_bytes));
     this.cells.memory.classList.toggle("npu-faint", !live);
     this.cells.memory.title = live ? "in memory" : "on disk";
     setText(this.cells.speed, this.state.speeds.get(model.id)?.speed?.toFixed(1) ?? UNKNOWN);
-    setText(this.cells.requests, live ? `${live.requests_running} · ${live.requests_waiting}` : UNKNOWN);
+    setText(
+      this.cells.requests,
+      live ? `${live.requests_running} · ${live.requests_waiting}` : UNKNOWN,
+    );
     setText(this.cells.used, ago(live?.last_used));
     this.updateActions(live);
     this.updateBelow(load);
@@ -71,7 +102,11 @@ export class ModelRow {
     this.action.setAttribute("aria-label", `${this.action.textContent} ${this.name}`);
     this.action.disabled = this.status === "unloading";
     this.pin.disabled = !live;
-    this.pin.title = live ? (live.pinned ? "Kept loaded: may be unloaded again" : "Keep loaded") : "Keep loaded: load it first";
+    this.pin.title = live
+      ? live.pinned
+        ? "Kept loaded: may be unloaded again"
+        : "Keep loaded"
+      : "Keep loaded: load it first";
     this.pin.setAttribute("aria-pressed", String(Boolean(live?.pinned)));
     this.remove.disabled = this.status === "unloading";
   }
@@ -81,7 +116,10 @@ export class ModelRow {
     const busy = (live?.requests_running ?? 0) + (live?.requests_waiting ?? 0);
     if (this.status === "loading") this.state.unload(this.name);
     else if (this.status !== "loaded") this.state.load(this.name);
-    else if (busy) this.ask(`${counted(busy, "request")} would end.`, "Unload", () => this.state.unload(this.name, true));
+    else if (busy)
+      this.ask(`${counted(busy, "request")} would end.`, "Unload", () =>
+        this.state.unload(this.name, true),
+      );
     else this.state.unload(this.name);
   }
 
@@ -91,7 +129,9 @@ export class ModelRow {
 
   askRemove() {
     const size = bytes(this.model.npu.size_bytes);
-    this.ask(`${this.name} and its files, ${size}, will be deleted.`, "Remove", () => this.state.remove(this.name));
+    this.ask(`${this.name} and its files, ${size}, will be deleted.`, "Remove", () =>
+      this.state.remove(this.name),
+    );
   }
 
   /** Ask below the row before something that cannot be taken back. */
@@ -106,7 +146,13 @@ export class ModelRow {
       action();
     };
     const no = button(null, "Keep", close);
-    this.asks = h("div", { class: "npu-row", role: "alertdialog", "aria-label": question }, question, button(null, word, yes, { kind: "npu-main" }), no);
+    this.asks = h(
+      "div",
+      { class: "npu-row", role: "alertdialog", "aria-label": question },
+      question,
+      button(null, word, yes, { kind: "npu-main" }),
+      no,
+    );
     this.asks.addEventListener("keydown", (event) => event.key === "Escape" && close());
     this.updateBelow();
     no.focus();
@@ -120,7 +166,10 @@ export class ModelRow {
       this.shown = shown;
       if (this.asks) this.below.replaceChildren(this.asks);
       else if (load) this.below.replaceChildren(this.loadLine());
-      else if (failure) this.below.replaceChildren(h("div", { role: "alert" }, icon("triangle", "npu-warn"), " ", failure));
+      else if (failure)
+        this.below.replaceChildren(
+          h("div", { role: "alert" }, icon("triangle", "npu-warn"), " ", failure),
+        );
     }
     if (load) {
       const words = loadingWords(load);

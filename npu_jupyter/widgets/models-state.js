@@ -16,7 +16,10 @@ export class ModelsState extends EventTarget {
     this.failures = new Map();
     this.speeds = new Map();
     this.rates = new Map();
-    this.watch = new Watch(() => this.look(), { everyMs: LOOK_EVERY_MS, changed: () => this.tell() });
+    this.watch = new Watch(() => this.look(), {
+      everyMs: LOOK_EVERY_MS,
+      changed: () => this.tell(),
+    });
   }
 
   tell() {

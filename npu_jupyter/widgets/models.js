@@ -15,7 +15,11 @@ const COLUMNS = [
   ["device", "Device", (model) => model.npu.device ?? ""],
   ["memory", "Memory", (model, state) => -(state.loaded.get(model.id)?.memory_bytes ?? 0)],
   ["speed", "tok/s", (model, state) => -(state.speeds.get(model.id)?.speed ?? 0)],
-  ["requests", "Run · wait", (model, state) => -(state.loaded.get(model.id)?.requests_running ?? -1)],
+  [
+    "requests",
+    "Run · wait",
+    (model, state) => -(state.loaded.get(model.id)?.requests_running ?? -1),
+  ],
   ["used", "Last use", (model, state) => -(state.loaded.get(model.id)?.last_used ?? 0)],
 ];
 
@@ -29,21 +33,49 @@ class ModelsView {
     root.classList.add("npu-models");
     this.voice = announcer();
     this.add = new AddModel(state);
-    root.append(this.header(), this.awayLine(), this.deviceCards(), this.table(), this.add.element, this.voice.element);
+    root.append(
+      this.header(),
+      this.awayLine(),
+      this.deviceCards(),
+      this.table(),
+      this.add.element,
+      this.voice.element,
+    );
   }
 
   header() {
     this.summary = h("span", { class: "npu-faint npu-number" });
     this.live = h("span", { class: "npu-row npu-faint" });
-    this.filter = h("input", { class: "npu-input npu-filter", type: "search", placeholder: "Filter by name or state", "aria-label": "Filter by name or state", input: () => this.update() });
+    this.filter = h("input", {
+      class: "npu-input npu-filter",
+      type: "search",
+      placeholder: "Filter by name or state",
+      "aria-label": "Filter by name or state",
+      input: () => this.update(),
+    });
     const title = h("span", { class: "npu-title" }, "Models");
-    return h("div", { class: "npu-header" }, title, this.summary, h("span", { class: "npu-space" }), this.live, this.filter);
+    return h(
+      "div",
+      { class: "npu-header" },
+      title,
+      this.summary,
+      h("span", { class: "npu-space" }),
+      this.live,
+      this.filter,
+    );
   }
 
   awayLine() {
     this.awayWords = h("span");
     const now = button(null, "Try now", () => this.state.watch.now(), { kind: "npu-link" });
-    this.away = h("div", { class: "npu-away", role: "status", hidden: true }, icon("away", "npu-warn"), this.awayWords, h("span", { class: "npu-space" }), now);
+    this.away = h(
+      "div",
+      { class: "npu-away", role: "status", hidden: true },
+      icon("away", "npu-warn"),
+      this.awayWords,
+      h("span", { class: "npu-space" }),
+      now,
+    );
     return this.away;
   }
 
@@ -55,13 +87,26 @@ class ModelsView {
   table() {
     this.heads = new Map();
     const heads = COLUMNS.map(([key, label]) => {
-      const head = h("th", { scope: "col", class: `npu-col-${key}` }, button(null, label, () => this.sort(key), { kind: "npu-quiet npu-sort" }));
+      const head = h(
+        "th",
+        { scope: "col", class: `npu-col-${key}` },
+        button(null, label, () => this.sort(key), { kind: "npu-quiet npu-sort" }),
+      );
       this.heads.set(key, head);
       return head;
     });
     this.body = h("tbody");
-    this.empty = h("div", { class: "npu-empty-models", hidden: true }, h("p", {}, "No models yet."), this.add.suggest());
-    const head = h("thead", {}, h("tr", {}, heads, h("th", {}, h("span", { class: "npu-unseen" }, "Actions"))));
+    this.empty = h(
+      "div",
+      { class: "npu-empty-models", hidden: true },
+      h("p", {}, "No models yet."),
+      this.add.suggest(),
+    );
+    const head = h(
+      "thead",
+      {},
+      h("tr", {}, heads, h("th", {}, h("span", { class: "npu-unseen" }, "Actions"))),
+    );
     return h("div", {}, h("table", { class: "npu-model-table" }, head, this.body), this.empty);
   }
 
@@ -75,7 +120,14 @@ class ModelsView {
     const { state } = this;
     const loaded = [...state.loaded.values()];
     const memory = loaded.reduce((sum, model) => sum + model.memory_bytes, 0);
-    setText(this.summary, facts(`${count(state.models.length)} registered`, `${count(loaded.length)} loaded`, memory ? `${bytes(memory)} in memory` : ""));
+    setText(
+      this.summary,
+      facts(
+        `${count(state.models.length)} registered`,
+        `${count(loaded.length)} loaded`,
+        memory ? `${bytes(memory)} in memory` : "",
+      ),
+    );
     this.updateAway();
     this.updateDevices(memory);
     this.updateRows();
@@ -87,13 +139,24 @@ class ModelsView {
   updateAway() {
     const { away } = this.state.watch;
     toggle(this.away, Boolean(away));
-    if (away) setText(this.awayWords, `Server away since ${timeOfDay(away.since)}. Trying every ${away.wait} s.`);
+    if (away)
+      setText(
+        this.awayWords,
+        `Server away since ${timeOfDay(away.since)}. Trying every ${away.wait} s.`,
+      );
     const word = away ? `Stale since ${timeOfDay(away.since)}` : "Live";
-    if (this.live.textContent !== word) this.live.replaceChildren(h("span", { class: away ? "npu-dot npu-dot-off" : "npu-dot" }), word);
+    if (this.live.textContent !== word)
+      this.live.replaceChildren(
+        h("span", { class: away ? "npu-dot npu-dot-off" : "npu-dot" }),
+        word,
+      );
   }
 
   updateDevices() {
-    const key = JSON.stringify([this.state.devices, [...this.state.loaded.values()].map((one) => [one.device, one.memory_bytes >> 24])]);
+    const key = JSON.stringify([
+      this.state.devices,
+      [...this.state.loaded.values()].map((one) => [one.device, one.memory_bytes >> 24]),
+    ]);
     if (key === this.shownDevices) return;
     this.shownDevices = key;
     this.devices.replaceChildren(...this.state.devices.map((device) => this.deviceCard(device)));
@@ -102,18 +165,49 @@ class ModelsView {
   deviceCard(device) {
     const here = [...this.state.loaded.values()].filter((model) => model.device === device.name);
     const used = here.reduce((sum, model) => sum + model.memory_bytes, 0);
-    const sign = device.available ? null : h("span", { class: "npu-row" }, icon("triangle", "npu-warn"), "can’t be used yet");
-    const head = h("div", { class: "npu-row" }, icon("device"), h("strong", {}, device.name), h("span", { class: "npu-space" }), sign);
+    const sign = device.available
+      ? null
+      : h("span", { class: "npu-row" }, icon("triangle", "npu-warn"), "can’t be used yet");
+    const head = h(
+      "div",
+      { class: "npu-row" },
+      icon("device"),
+      h("strong", {}, device.name),
+      h("span", { class: "npu-space" }),
+      sign,
+    );
     const about = facts(device.full_name, device.driver ? `driver ${device.driver}` : "");
-    const body = device.available ? this.deviceMemory(device, used, here.length) : h("p", {}, device.advice);
-    return h("div", { class: "npu-device", role: "listitem" }, head, h("div", { class: "npu-faint" }, about), body);
+    const body = device.available
+      ? this.deviceMemory(device, used, here.length)
+      : h("p", {}, device.advice);
+    return h(
+      "div",
+      { class: "npu-device", role: "listitem" },
+      head,
+      h("div", { class: "npu-faint" }, about),
+      body,
+    );
   }
 
   deviceMemory(device, used, number) {
     const total = device.memory_bytes;
-    const words = facts(used ? `${bytes(used)} in ${number === 1 ? "1 model" : `${number} models`}` : "no model", total ? `${bytes(total)} in all` : "");
-    const meter = total ? h("div", { class: "npu-bar", "aria-hidden": "true" }, h("div", { class: "npu-bar-fill", style: `width:${(100 * used) / total}%` })) : null;
-    return h("div", { class: "npu-device-memory" }, meter, h("span", { class: "npu-number" }, words));
+    const words = facts(
+      used ? `${bytes(used)} in ${number === 1 ? "1 model" : `${number} models`}` : "no model",
+      total ? `${bytes(total)} in all` : "",
+    );
+    const meter = total
+      ? h(
+          "div",
+          { class: "npu-bar", "aria-hidden": "true" },
+          h("div", { class: "npu-bar-fill", style: `width:${(100 * used) / total}%` }),
+        )
+      : null;
+    return h(
+      "div",
+      { class: "npu-device-memory" },
+      meter,
+      h("span", { class: "npu-number" }, words),
+    );
   }
 
   updateRows() {
@@ -131,12 +225,15 @@ class ModelsView {
       if (!this.rows.has(model.id)) this.rows.set(model.id, new ModelRow(model, this.state));
       const row = this.rows.get(model.id);
       if (at === row.element) at = row.second.nextSibling;
-      else this.body.insertBefore(row.element, at), row.element.after(row.second);
+      else (this.body.insertBefore(row.element, at), row.element.after(row.second));
       row.update(model);
     }
     const [key, direction] = this.sorted;
     for (const [column, head] of this.heads) {
-      head.setAttribute("aria-sort", column !== key ? "none" : direction > 0 ? "ascending" : "descending");
+      head.setAttribute(
+        "aria-sort",
+        column !== key ? "none" : direction > 0 ? "ascending" : "descending",
+      );
     }
   }
 
@@ -145,14 +242,19 @@ class ModelsView {
     const [key, direction] = this.sorted;
     const value = COLUMNS.find(([column]) => column === key)[2];
     const wanted = this.filter.value.trim().toLowerCase();
-    const kept = this.state.models.filter((model) => `${model.id} ${this.state.statusOf(model)}`.toLowerCase().includes(wanted));
+    const kept = this.state.models.filter((model) =>
+      `${model.id} ${this.state.statusOf(model)}`.toLowerCase().includes(wanted),
+    );
     const compare = (one, other) => {
       const [a, b] = [value(one, this.state), value(other, this.state)];
       return direction * (a < b ? -1 : a > b ? 1 : 0) || one.id.localeCompare(other.id);
     };
     const names = new Set(kept.map((model) => model.id));
     const bases = kept.filter((model) => !names.has(model.parent)).sort(compare);
-    return bases.flatMap((base) => [base, ...kept.filter((model) => model.parent === base.id).sort(compare)]);
+    return bases.flatMap((base) => [
+      base,
+      ...kept.filter((model) => model.parent === base.id).sort(compare),
+    ]);
   }
 
   start() {

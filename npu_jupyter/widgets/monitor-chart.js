@@ -29,13 +29,17 @@ function ticks(low, high) {
 /** Write a number of an axis: 0.0002 as 2e-4. */
 export function short(number) {
   if (number === 0) return "0";
-  return Math.abs(number) < 0.01 ? number.toExponential(1).replace(".0e", "e") : String(Number(number.toPrecision(3)));
+  return Math.abs(number) < 0.01
+    ? number.toExponential(1).replace(".0e", "e")
+    : String(Number(number.toPrecision(3)));
 }
 
 /** Leave out points that nobody could tell apart, keeping gaps. */
 function thinned(points) {
   const every = Math.ceil(points.length / MOST_POINTS);
-  return every > 1 ? points.filter((point, at) => at % every === 0 || at === points.length - 1 || point.y === null) : points;
+  return every > 1
+    ? points.filter((point, at) => at % every === 0 || at === points.length - 1 || point.y === null)
+    : points;
 }
 
 export class Chart {
@@ -46,16 +50,29 @@ export class Chart {
     this.range = null;
     this.series = {};
     this.grid = draw("g", { class: "npu-grid" });
-    this.paths = Object.fromEntries(lines.map((name) => [name, draw("path", { class: `npu-line npu-line-${name}` })]));
+    this.paths = Object.fromEntries(
+      lines.map((name) => [name, draw("path", { class: `npu-line npu-line-${name}` })]),
+    );
     this.dots = draw("g", { class: "npu-dots" });
-    this.cursor = draw("line", { class: "npu-cursor", y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom, visibility: "hidden" });
+    this.cursor = draw("line", {
+      class: "npu-cursor",
+      y1: MARGIN.top,
+      y2: HEIGHT - MARGIN.bottom,
+      visibility: "hidden",
+    });
     this.svg = draw("svg", { class: "npu-chart", height: HEIGHT, role: "img", tabindex: "0" });
     this.svg.append(this.grid, ...Object.values(this.paths), this.dots, this.cursor);
     this.summary = h("span", { class: "npu-unseen" });
     this.tip = h("div", { class: "npu-tip", hidden: true });
     this.title = title;
     const frame = h("div", { class: "npu-chart-frame" }, this.svg, this.tip);
-    this.element = h("div", { class: "npu-chart-box" }, h("div", { class: "npu-row npu-chart-head" }, h("strong", {}, title), head), frame, this.summary);
+    this.element = h(
+      "div",
+      { class: "npu-chart-box" },
+      h("div", { class: "npu-row npu-chart-head" }, h("strong", {}, title), head),
+      frame,
+      this.summary,
+    );
     this.svg.addEventListener("pointermove", (event) => this.moved(this.stepAt(event.offsetX)));
     this.svg.addEventListener("pointerleave", () => this.moved(null));
     this.svg.addEventListener("blur", () => this.moved(null));
@@ -72,12 +89,16 @@ export class Chart {
   }
 
   x(step) {
-    return MARGIN.left + ((this.width - MARGIN.left - MARGIN.right) * step) / Math.max(1, this.total);
+    return (
+      MARGIN.left + ((this.width - MARGIN.left - MARGIN.right) * step) / Math.max(1, this.total)
+    );
   }
 
   y(value) {
     const [low, high] = this.range;
-    return MARGIN.top + ((HEIGHT - MARGIN.top - MARGIN.bottom) * (high - value)) / (high - low || 1);
+    return (
+      MARGIN.top + ((HEIGHT - MARGIN.top - MARGIN.bottom) * (high - value)) / (high - low || 1)
+    );
   }
 
   stepAt(px) {
@@ -92,11 +113,24 @@ export class Chart {
     const grew = total !== this.total;
     this.total = total;
     if (!this.width || !total) return;
-    const values = Object.values(series).flat().map((point) => point.y).filter((y) => y !== null && Number.isFinite(y));
+    const values = Object.values(series)
+      .flat()
+      .map((point) => point.y)
+      .filter((y) => y !== null && Number.isFinite(y));
     if (!values.length) return;
-    if (this.stretch(Math.min(...values), Math.max(...values)) || grew || marks.length !== this.marked) this.axes(marks);
-    for (const name of this.lines) this.paths[name].setAttribute("d", this.path(thinned(series[name] ?? [])));
-    this.dots.replaceChildren(...(series.eval ?? []).map((point) => draw("circle", { cx: this.x(point.x), cy: this.y(point.y), r: 4 })));
+    if (
+      this.stretch(Math.min(...values), Math.max(...values)) ||
+      grew ||
+      marks.length !== this.marked
+    )
+      this.axes(marks);
+    for (const name of this.lines)
+      this.paths[name].setAttribute("d", this.path(thinned(series[name] ?? [])));
+    this.dots.replaceChildren(
+      ...(series.eval ?? []).map((point) =>
+        draw("circle", { cx: this.x(point.x), cy: this.y(point.y), r: 4 }),
+      ),
+    );
   }
 
   path(points) {
@@ -126,13 +160,32 @@ export class Chart {
     this.marked = marks.length;
     const right = this.width - MARGIN.right;
     const bottom = HEIGHT - MARGIN.bottom;
-    const across = ticks(...this.range).filter((value) => value <= this.range[1] + 1e-12).flatMap((value) => [
-      draw("line", { x1: MARGIN.left, x2: right, y1: this.y(value), y2: this.y(value) }),
-      draw("text", { x: MARGIN.left - 6, y: this.y(value) + 4, "text-anchor": "end" }, short(value)),
-    ]);
-    const down = marks.map((step) => draw("line", { class: "npu-checkpoint", x1: this.x(step), x2: this.x(step), y1: MARGIN.top, y2: bottom }));
+    const across = ticks(...this.range)
+      .filter((value) => value <= this.range[1] + 1e-12)
+      .flatMap((value) => [
+        draw("line", { x1: MARGIN.left, x2: right, y1: this.y(value), y2: this.y(value) }),
+        draw(
+          "text",
+          { x: MARGIN.left - 6, y: this.y(value) + 4, "text-anchor": "end" },
+          short(value),
+        ),
+      ]);
+    const down = marks.map((step) =>
+      draw("line", {
+        class: "npu-checkpoint",
+        x1: this.x(step),
+        x2: this.x(step),
+        y1: MARGIN.top,
+        y2: bottom,
+      }),
+    );
     const steps = [0, Math.round(this.total / 2), this.total].map((step, at) =>
-      draw("text", { x: this.x(step), y: HEIGHT - 6, "text-anchor": ["start", "middle", "end"][at] }, at ? String(step) : "step 0"));
+      draw(
+        "text",
+        { x: this.x(step), y: HEIGHT - 6, "text-anchor": ["start", "middle", "end"][at] },
+        at ? String(step) : "step 0",
+      ),
+    );
     this.grid.replaceChildren(...across, ...down, ...steps);
   }
 

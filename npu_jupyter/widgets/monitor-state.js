@@ -16,7 +16,10 @@ export class JobState extends EventTarget {
     this.job = null;
     this.refused = null;
     this.clear();
-    this.watch = new Watch(() => this.look(), { everyMs: LOOK_EVERY_MS, changed: () => this.tell() });
+    this.watch = new Watch(() => this.look(), {
+      everyMs: LOOK_EVERY_MS,
+      changed: () => this.tell(),
+    });
   }
 
   clear() {

@@ -1,9 +1,11 @@
 /** A fine-tuning job as it goes, in a cell. */
 
-import { Chart, short } from "./monitor-chart.js";
+import { short } from "./monitor-chart.js";
+import { Curves } from "./monitor-curves.js";
+import { History } from "./monitor-history.js";
 import { JobState, curve, smoothed } from "./monitor-state.js";
 import { hasNotebook, runCell } from "./shared/cells.js";
-import { announcer, button, copyButton, h, progressBar, region, setText, toggle } from "./shared/dom.js";
+import { announcer, button, h, progressBar, region, setText, toggle } from "./shared/dom.js";
 import { icon } from "./shared/icons.js";
 import { Server } from "./shared/server.js";
 import { UNKNOWN, count, facts, seconds, timeOfDay } from "./shared/words.js";
@@ -19,34 +21,60 @@ const SHAPES = {
 };
 const RESUMABLE = ["stopped", "failed"];
 const STOPPABLE = ["queued", "initializing", "running"];
-const LOG_LINES = 200;
 
 class MonitorView {
   constructor(root, model, state) {
     this.root = root;
     this.model = model;
     this.state = state;
-    this.prompt = 0;
     region(root, `Fine-tuning job ${state.id}`);
     root.classList.add("npu-monitor");
     this.voice = announcer();
-    root.append(this.header(), this.awayLine(), this.message(), this.progress(), this.details(), this.voice.element);
+    root.append(
+      this.header(),
+      this.awayLine(),
+      this.message(),
+      this.progress(),
+      this.details(),
+      this.voice.element,
+    );
   }
 
   header() {
     this.title = h("span", { class: "npu-title" }, `Job ${this.state.id}`);
     this.badge = h("span", { class: "npu-badge" });
-    this.stop = button("stop", "Stop", () => this.state.stop(), { title: "Stops at the next step; the last checkpoint is kept" });
-    this.resume = button("play", "Resume", () => this.state.resume(), { title: "Goes on from the last checkpoint" });
+    this.stop = button("stop", "Stop", () => this.state.stop(), {
+      title: "Stops at the next step; the last checkpoint is kept",
+    });
+    this.resume = button("play", "Resume", () => this.state.resume(), {
+      title: "Goes on from the last checkpoint",
+    });
     this.compare = button("columns", "Compare with base", () => this.open("Compare"));
     this.chat = button(null, "Chat", () => this.open("Chat"), { kind: "npu-main" });
-    return h("div", { class: "npu-header" }, this.title, this.badge, h("span", { class: "npu-space" }), this.stop, this.resume, this.compare, this.chat);
+    return h(
+      "div",
+      { class: "npu-header" },
+      this.title,
+      this.badge,
+      h("span", { class: "npu-space" }),
+      this.stop,
+      this.resume,
+      this.compare,
+      this.chat,
+    );
   }
 
   awayLine() {
     this.awayWords = h("span");
     const now = button(null, "Try now", () => this.state.watch.now(), { kind: "npu-link" });
-    this.away = h("div", { class: "npu-away", role: "status", hidden: true }, icon("away", "npu-warn"), this.awayWords, h("span", { class: "npu-space" }), now);
+    this.away = h(
+      "div",
+      { class: "npu-away", role: "status", hidden: true },
+      icon("away", "npu-warn"),
+      this.awayWords,
+      h("span", { class: "npu-space" }),
+      now,
+    );
     return this.away;
   }
 
@@ -62,47 +90,27 @@ class MonitorView {
     const { bar, show } = progressBar("Training");
     this.showBar = show;
     this.figures = h("dl", { class: "npu-figures" });
-    this.running = h("div", { class: "npu-progress" }, h("div", { class: "npu-row" }, this.step, h("span", { class: "npu-space" }), this.left), bar, this.figures);
+    this.running = h(
+      "div",
+      { class: "npu-progress" },
+      h("div", { class: "npu-row" }, this.step, h("span", { class: "npu-space" }), this.left),
+      bar,
+      this.figures,
+    );
     return this.running;
   }
 
   details() {
-    this.smoothing = h("input", { type: "range", min: "0", max: "0.99", step: "0.01", value: String(this.model.get("smoothing")), "aria-label": "Smoothing", input: () => this.smooth() });
-    this.smoothingWord = h("span", { class: "npu-number" });
-    const legend = ["train", "smoothed", "eval"].map((name) => h("span", { class: `npu-key npu-key-${name} npu-faint` }, name));
-    const slider = h("label", { class: "npu-row npu-faint" }, "smoothing", this.smoothing, this.smoothingWord);
-    const moved = (step) => this.point(step);
-    this.loss = new Chart("Loss", ["train", "smoothed"], { head: [...legend, h("span", { class: "npu-space" }), slider], moved });
-    this.rate = new Chart("Learning rate", ["rate"], { moved });
-    for (const chart of [this.loss, this.rate]) chart.svg.addEventListener("keydown", (event) => this.arrow(event));
-    this.charts = h("div", { class: "npu-charts" }, this.loss.element, this.rate.element);
-    this.table = h("details", { class: "npu-table-details" }, h("summary", {}, "Show as table"));
-    this.table.addEventListener("toggle", () => this.updateTable());
-    this.body = h("details", { class: "npu-details", open: true }, h("summary", {}, "Curves, sample answers, log"), this.charts, this.table, this.sampleBox(), this.logBox());
+    this.curves = new Curves(this.model, this.state, this.voice);
+    this.history = new History(this.state);
+    this.body = h(
+      "details",
+      { class: "npu-details", open: true },
+      h("summary", {}, "Curves, sample answers, log"),
+      this.curves.element,
+      this.history.element,
+    );
     return this.body;
-  }
-
-  sampleBox() {
-    this.samplePrompt = h("span");
-    this.samplePlace = h("span", { class: "npu-faint npu-number" });
-    const turn = (by) => () => {
-      this.prompt += by;
-      this.updateSamples();
-    };
-    this.earlier = button("left", "Earlier prompt", turn(-1), { kind: "npu-quiet", show: false });
-    this.later = button("right", "Next prompt", turn(1), { kind: "npu-quiet", show: false });
-    this.answers = h("dl", { class: "npu-answers" });
-    const head = h("div", { class: "npu-row" }, h("strong", {}, "Sample answers"), this.samplePrompt, h("span", { class: "npu-space" }), this.samplePlace, this.earlier, this.later);
-    this.samples = h("section", { class: "npu-part", hidden: true, "aria-label": "Sample answers" }, head, this.answers);
-    return this.samples;
-  }
-
-  logBox() {
-    this.logCount = h("span", { class: "npu-faint" });
-    this.lines = h("pre", { class: "npu-log-lines", tabindex: "0", "aria-label": "Log" });
-    const copy = copyButton(() => this.state.log.map(logLine).join("\n"));
-    this.log = h("section", { class: "npu-part", hidden: true, "aria-label": "Log" }, h("div", { class: "npu-row" }, h("strong", {}, "Log"), this.logCount, h("span", { class: "npu-space" }), copy), this.lines);
-    return this.log;
   }
 
   /** Open the result in a cell below: alone, or beside its base. */
@@ -113,25 +121,22 @@ class MonitorView {
     runCell(this.root, code);
   }
 
-  smooth() {
-    this.model.set("smoothing", Number(this.smoothing.value));
-    this.model.save_changes();
-    this.updateCharts();
-  }
-
   update() {
     const { job, refused, watch } = this.state;
     toggle(this.away, Boolean(watch.away));
-    if (watch.away) setText(this.awayWords, `Server away since ${timeOfDay(watch.away.since)}. Training goes on without this page. Trying every ${watch.away.wait} s.`);
+    if (watch.away)
+      setText(
+        this.awayWords,
+        `Server away since ${timeOfDay(watch.away.since)}. Training goes on without this page. Trying every ${watch.away.wait} s.`,
+      );
     this.updateFailure(job, refused);
     for (const part of [this.running, this.body, this.badge]) toggle(part, Boolean(job));
     if (!job) return;
     this.updateHeader(job);
     this.updateProgress(job);
     this.updateResult(job);
-    this.updateCharts();
-    this.updateSamples();
-    this.updateLog();
+    this.curves.update();
+    this.history.update();
   }
 
   updateFailure(job, refused) {
@@ -144,8 +149,14 @@ class MonitorView {
 
   updateHeader(job) {
     setText(this.title, facts(`Job ${job.id}`, job.resulting_model ?? job.config.resulting_name));
-    const stage = ["initializing", "running"].includes(job.status) && job.stage !== "training" ? job.stage : "";
-    const word = facts(job.status === "failed" && job.current_step ? `failed at step ${job.current_step}` : job.status, stage);
+    const stage =
+      ["initializing", "running"].includes(job.status) && job.stage !== "training" ? job.stage : "";
+    const word = facts(
+      job.status === "failed" && job.current_step
+        ? `failed at step ${job.current_step}`
+        : job.status,
+      stage,
+    );
     if (this.badge.textContent !== word) {
       this.badge.replaceChildren(icon(...SHAPES[job.status]), word);
       this.voice.announce(`Job ${job.id} ${word}`);
@@ -154,10 +165,15 @@ class MonitorView {
     toggle(this.resume, RESUMABLE.includes(job.status));
     const done = job.status === "completed" && Boolean(job.resulting_model);
     const notebook = hasNotebook();
-    for (const [one, what] of [[this.chat, "Chat"], [this.compare, "Compare"]]) {
+    for (const [one, what] of [
+      [this.chat, "Chat"],
+      [this.compare, "Compare"],
+    ]) {
       toggle(one, done);
       one.disabled = !notebook;
-      one.title = notebook ? "Opens in a cell below" : `npu.${what}() opens it: there is no notebook here`;
+      one.title = notebook
+        ? "Opens in a cell below"
+        : `npu.${what}() opens it: there is no notebook here`;
     }
     if (this.wasOver !== this.state.over) this.body.open = job.status !== "completed";
     this.wasOver = this.state.over;
@@ -167,15 +183,21 @@ class MonitorView {
     toggle(this.running, job.status !== "completed");
     const percent = job.total_steps ? (100 * job.current_step) / job.total_steps : null;
     const epochs = job.config.epochs;
-    setText(this.step, facts(
-      job.total_steps ? `step ${count(job.current_step)} of ${count(job.total_steps)}` : "",
-      job.current_epoch ? `epoch ${job.current_epoch.toFixed(2)} of ${epochs}` : "",
-      job.started_at ? `started ${timeOfDay(job.started_at)}` : `waiting since ${timeOfDay(job.created_at)}`,
-    ));
-    const left = job.eta_seconds !== null && !this.state.over ? `about ${seconds(job.eta_seconds)} left` : "";
+    setText(
+      this.step,
+      facts(
+        job.total_steps ? `step ${count(job.current_step)} of ${count(job.total_steps)}` : "",
+        job.current_epoch ? `epoch ${job.current_epoch.toFixed(2)} of ${epochs}` : "",
+        job.started_at
+          ? `started ${timeOfDay(job.started_at)}`
+          : `waiting since ${timeOfDay(job.created_at)}`,
+      ),
+    );
+    const left =
+      job.eta_seconds !== null && !this.state.over ? `about ${seconds(job.eta_seconds)} left` : "";
     const words = facts(percent === null ? "" : `${Math.floor(percent)} %`, left);
     setText(this.left, words);
-    this.showBar(this.state.over ? percent ?? 0 : percent, words || job.status);
+    this.showBar(this.state.over ? (percent ?? 0) : percent, words || job.status);
     this.updateFigures(job);
   }
 
@@ -185,18 +207,30 @@ class MonitorView {
     const best = Math.min(...this.state.metrics.map((metric) => metric.eval_loss ?? Infinity));
     const smooth = smoothed(curve(this.state.metrics, "loss"), this.model.get("smoothing")).at(-1);
     const speed = last("tokens_per_second")?.tokens_per_second ?? trainedSpeed(job);
-    const facts_ = [
+    const told = [
       ["train loss, smoothed", smooth ? smooth.y.toFixed(2) : UNKNOWN, ""],
-      ["eval loss", evaluated?.eval_loss.toFixed(2) ?? UNKNOWN, evaluated ? `step ${evaluated.step}${evaluated.eval_loss <= best ? ", best" : ""}` : ""],
-      ["learning rate", last("learning_rate") ? short(last("learning_rate").learning_rate) : UNKNOWN, ""],
+      [
+        "eval loss",
+        evaluated?.eval_loss.toFixed(2) ?? UNKNOWN,
+        evaluated ? `step ${evaluated.step}${evaluated.eval_loss <= best ? ", best" : ""}` : "",
+      ],
+      [
+        "learning rate",
+        last("learning_rate") ? short(last("learning_rate").learning_rate) : UNKNOWN,
+        "",
+      ],
       ["speed", speed ? `${count(Math.round(speed))} tok/s` : UNKNOWN, ""],
       ["trained", job.trained_tokens ? `${count(job.trained_tokens)} tokens` : UNKNOWN, ""],
       ["data", `${count(job.config.rows)} rows`, ""],
     ];
     if (!this.figures.children.length) {
-      this.figures.append(...facts_.map(([label]) => h("div", {}, h("dt", {}, label), h("dd", {}, h("span"), " ", h("small")))));
+      this.figures.append(
+        ...told.map(([label]) =>
+          h("div", {}, h("dt", {}, label), h("dd", {}, h("span"), " ", h("small"))),
+        ),
+      );
     }
-    facts_.forEach(([, value, extra], at) => {
+    told.forEach(([, value, extra], at) => {
       const [number, small] = this.figures.children[at].lastChild.children;
       setText(number, value);
       setText(small, extra);
@@ -208,102 +242,35 @@ class MonitorView {
     toggle(this.result, shown);
     if (!shown) return;
     const losses = curve(this.state.metrics, "eval_loss");
-    const took = job.ended_at && job.started_at ? ` in ${seconds(job.ended_at - job.started_at)}` : "";
+    const took =
+      job.ended_at && job.started_at ? ` in ${seconds(job.ended_at - job.started_at)}` : "";
     const agreement = job.parity?.adapter?.agreement;
     const parity = agreement === undefined ? "" : `parity ${(100 * agreement).toFixed(1)} %`;
-    const served = h("p", {}, job.resulting_model ? ["served as ", h("strong", {}, job.resulting_model)] : "no model was registered", parity ? ` · ${parity}` : "");
+    const served = h(
+      "p",
+      {},
+      job.resulting_model
+        ? ["served as ", h("strong", {}, job.resulting_model)]
+        : "no model was registered",
+      parity ? ` · ${parity}` : "",
+    );
     const was = losses.length > 1 ? `, was ${losses[0].y.toFixed(2)}` : "";
     const evaluated = losses.length ? `eval loss ${losses.at(-1).y.toFixed(2)}${was}` : "";
     const meaning = parity ? "parity: same next token from the served and the trained model" : "";
-    this.result.replaceChildren(served, h("p", { class: "npu-faint" }, facts(`${count(job.current_step)} steps${took}`, evaluated, meaning)));
-  }
-
-  updateCharts() {
-    const { metrics, job, checkpoints } = this.state;
-    const weight = this.model.get("smoothing");
-    if (document.activeElement !== this.smoothing) this.smoothing.value = String(weight);
-    setText(this.smoothingWord, weight.toFixed(2));
-    const train = curve(metrics, "loss");
-    const rate = curve(metrics, "learning_rate");
-    const evals = curve(metrics, "eval_loss").filter((point) => point.y !== null);
-    toggle(this.charts, train.length > 0);
-    toggle(this.table, train.length > 0);
-    if (!job || !train.length) return;
-    const total = Math.max(job.total_steps, train.at(-1).x);
-    this.smooth_ = smoothed(train, weight);
-    this.loss.update({ train, smoothed: this.smooth_, eval: evals }, total, checkpoints.map((one) => one.step));
-    this.rate.update({ rate }, total);
-    const first = train.find((point) => point.y !== null);
-    this.loss.say(`from ${first.y.toFixed(2)} at step ${first.x} to ${train.at(-1).y.toFixed(2)} at step ${train.at(-1).x}${evals.length ? `, eval ${evals.at(-1).y.toFixed(2)}` : ""}`);
-    this.rate.say(`${short(rate.at(-1)?.y ?? 0)} at step ${rate.at(-1)?.x ?? 0}`);
-    this.updateTable();
-  }
-
-  /** Move one cursor through both charts. */
-  point(step) {
-    const metric = step === null ? null : nearest(this.state.metrics.filter((one) => one.loss !== undefined), step);
-    this.cursor = metric?.step ?? null;
-    if (!metric) {
-      this.loss.point(null);
-      this.rate.point(null);
-      return;
-    }
-    const smooth = this.smooth_.findLast((point) => point.x === metric.step);
-    const words = [`step ${metric.step}, epoch ${metric.epoch.toFixed(2)}`, `train ${metric.loss.toFixed(3)}, smoothed ${smooth?.y?.toFixed(3) ?? UNKNOWN}`, `rate ${short(metric.learning_rate ?? 0)}`];
-    this.loss.point(metric.step, words.join("\n"));
-    this.rate.point(metric.step);
-  }
-
-  arrow(event) {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (event.key === "Escape") this.point(null);
-    if (!step) return;
-    event.preventDefault();
-    const steps = this.state.metrics.filter((one) => one.loss !== undefined).map((one) => one.step);
-    const at = this.cursor === null || this.cursor === undefined ? steps.length : steps.indexOf(this.cursor);
-    this.point(steps[Math.max(0, Math.min(steps.length - 1, at + step))]);
-    this.voice.announce(this.loss.tip.textContent.replaceAll("\n", ", "));
-  }
-
-  updateTable() {
-    if (!this.table.open) return;
-    const rows = this.state.metrics.map((metric) => [metric.step, metric.epoch, metric.loss, metric.eval_loss, metric.learning_rate]);
-    if (rows.length === this.tabled) return;
-    this.tabled = rows.length;
-    const cell = (value) => h("td", {}, value === undefined || value === null ? UNKNOWN : short(value));
-    const heads = ["Step", "Epoch", "Loss", "Eval loss", "Learning rate"].map((word) => h("th", { scope: "col" }, word));
-    const table = h("table", {}, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell)))));
-    this.table.replaceChildren(this.table.firstChild, h("div", { class: "npu-table-frame" }, table));
-  }
-
-  updateSamples() {
-    const prompts = [...new Set(this.state.samples.map((sample) => sample.prompt))];
-    toggle(this.samples, prompts.length > 0);
-    if (!prompts.length) return;
-    this.prompt = (this.prompt + prompts.length) % prompts.length;
-    const shown = this.state.samples.filter((sample) => sample.prompt === prompts[this.prompt]);
-    setText(this.samplePrompt, `“${prompts[this.prompt]}”`);
-    setText(this.samplePlace, `prompt ${this.prompt + 1} of ${prompts.length}`);
-    for (const turn of [this.earlier, this.later]) toggle(turn, prompts.length > 1);
-    this.answers.replaceChildren(...shown.flatMap((sample) => [h("dt", {}, sample.step ? `step ${sample.step}` : "step 0, base"), h("dd", {}, sample.answer)]));
-  }
-
-  updateLog() {
-    const { log } = this.state;
-    toggle(this.log, log.length > 0);
-    if (log.length === this.logged) return;
-    this.logged = log.length;
-    const shown = log.slice(-LOG_LINES);
-    setText(this.logCount, shown.length < log.length ? `last ${shown.length} of ${log.length} lines` : "");
-    const atEnd = this.lines.scrollHeight - this.lines.scrollTop - this.lines.clientHeight < 30;
-    setText(this.lines, shown.map(logLine).join("\n"));
-    if (atEnd) this.lines.scrollTop = this.lines.scrollHeight;
+    this.result.replaceChildren(
+      served,
+      h(
+        "p",
+        { class: "npu-faint" },
+        facts(`${count(job.current_step)} steps${took}`, evaluated, meaning),
+      ),
+    );
   }
 
   start() {
     const update = () => this.update();
     this.state.addEventListener("change", update);
-    this.model.on("change:smoothing", () => this.updateCharts());
+    this.model.on("change:smoothing", () => this.curves.update());
     const leave = this.state.watch.follow(this.root);
     this.update();
     return () => {
@@ -311,14 +278,6 @@ class MonitorView {
       this.state.removeEventListener("change", update);
     };
   }
-}
-
-function logLine({ time, level, message }) {
-  return `${timeOfDay(time, true)}  ${level === "info" ? "" : `${level}: `}${message}`;
-}
-
-function nearest(metrics, step) {
-  return metrics.reduce((best, one) => (best === null || Math.abs(one.step - step) < Math.abs(best.step - step) ? one : best), null);
 }
 
 function trainedSpeed(job) {
@@ -330,7 +289,9 @@ export default () => {
   let state;
   return {
     initialize({ model }) {
-      state = new JobState(new Server(model), model.get("job_id"), () => model.send({ ended: true }));
+      state = new JobState(new Server(model), model.get("job_id"), () =>
+        model.send({ ended: true }),
+      );
     },
     render({ model, el }) {
       return new MonitorView(el, model, state).start();

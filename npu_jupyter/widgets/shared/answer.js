@@ -9,7 +9,12 @@ export function readNote(comment) {
   const loading = comment.match(/^loading (\w+)(?: (\d+)%)?(?: about (\d+) s)?$/);
   if (loading) {
     const number = (text) => (text === undefined ? null : Number(text));
-    return { kind: "loading", stage: loading[1], percent: number(loading[2]), eta: number(loading[3]) };
+    return {
+      kind: "loading",
+      stage: loading[1],
+      percent: number(loading[2]),
+      eta: number(loading[3]),
+    };
   }
   const running = comment.match(/^running on (.+)$/);
   return running ? { kind: "running", device: running[1] } : { kind: "waiting" };

@@ -41,7 +41,8 @@ export class Conversation extends EventTarget {
   /** The turns from the first to the chosen last one. */
   get path() {
     const path = [];
-    for (let turn = this.find(this.model.get("leaf")); turn; turn = this.find(turn.parent)) path.unshift(turn);
+    for (let turn = this.find(this.model.get("leaf")); turn; turn = this.find(turn.parent))
+      path.unshift(turn);
     return path;
   }
 
@@ -53,7 +54,8 @@ export class Conversation extends EventTarget {
   /** Show the branch that begins at `turn`, with what came last in it. */
   choose(turn) {
     let last = turn;
-    for (let next = last; next; next = this.turns.findLast((other) => other.parent === last.id)) last = next;
+    for (let next = last; next; next = this.turns.findLast((other) => other.parent === last.id))
+      last = next;
     this.model.set("leaf", last.id);
     this.save();
     this.tell("structure");

@@ -32,7 +32,7 @@ export function sharedWords(left, right) {
     }
   }
   const shared = [new Array(n).fill(false), new Array(m).fill(false)];
-  for (let i = 0, j = 0; i < n && j < m; ) {
+  for (let i = 0, j = 0; i < n && j < m;) {
     if (left[i] === right[j]) shared[0][i++] = shared[1][j++] = true;
     else if (lengths[at(i + 1, j)] >= lengths[at(i, j + 1)]) i += 1;
     else j += 1;
@@ -50,7 +50,8 @@ export function markDifferences(left, right) {
   const shared = sharedWords(...words);
   if (!shared) return null;
   const common = shared[0].filter(Boolean).length;
-  const part = words[0].length + words[1].length ? (2 * common) / (words[0].length + words[1].length) : 1;
+  const part =
+    words[0].length + words[1].length ? (2 * common) / (words[0].length + words[1].length) : 1;
   if (part < 1 && part >= LEAST_SHARED) shared.forEach((flags, side) => mark(nodes[side], flags));
   return part;
 }

@@ -29,7 +29,13 @@ export function button(iconName, word, click, { kind = "", show = true, ...rest 
 
 /** Make a labelled field. */
 export function field(label, input, hint = "") {
-  return h("label", { class: "npu-field" }, h("span", {}, label), input, hint ? h("small", {}, hint) : null);
+  return h(
+    "label",
+    { class: "npu-field" },
+    h("span", {}, label),
+    input,
+    hint ? h("small", {}, hint) : null,
+  );
 }
 
 /** Make a bar that says in words how far it is; null is unknown. */

@@ -16,7 +16,9 @@ const WORDS = {
     "having limit insert into values update set delete create table drop alter with union all",
     "distinct case when then else end between like exists",
   ],
-  bash: ["if then else elif fi for in do done while case esac function return export local echo cd"],
+  bash: [
+    "if then else elif fi for in do done while case esac function return export local echo cd",
+  ],
   c: [
     "auto break case char class const continue default do double else enum extern float for fn",
     "func goto if impl import int let long match mut namespace new package private protected pub",
@@ -27,9 +29,23 @@ const WORDS = {
 };
 
 const ALIASES = {
-  py: "python", python3: "python", ipython: "python", js: "javascript", ts: "javascript",
-  typescript: "javascript", jsx: "javascript", tsx: "javascript", sh: "bash", shell: "bash",
-  zsh: "bash", "c++": "c", cpp: "c", java: "c", go: "c", rust: "c", csharp: "c",
+  py: "python",
+  python3: "python",
+  ipython: "python",
+  js: "javascript",
+  ts: "javascript",
+  typescript: "javascript",
+  jsx: "javascript",
+  tsx: "javascript",
+  sh: "bash",
+  shell: "bash",
+  zsh: "bash",
+  "c++": "c",
+  cpp: "c",
+  java: "c",
+  go: "c",
+  rust: "c",
+  csharp: "c",
 };
 
 const STRING = `"""[^]*?(?:"""|$)|'''[^]*?(?:'''|$)|"(?:\\\\.|[^"\\\\\\n])*"?|'(?:\\\\.|[^'\\\\\\n])*'?|\`[^\`]*\`?`;
@@ -47,7 +63,10 @@ export function highlight(element, code, language) {
   }
   const words = new Set(WORDS[name].join(" ").split(" "));
   const comment = COMMENTS[name] ?? SLASHES;
-  const token = new RegExp(`(${comment})|(${STRING})|(${NUMBER})|([A-Za-z_$][\\w$]*)|(${OPERATOR})`, "g");
+  const token = new RegExp(
+    `(${comment})|(${STRING})|(${NUMBER})|([A-Za-z_$][\\w$]*)|(${OPERATOR})`,
+    "g",
+  );
   let plainFrom = 0;
   for (const match of code.matchAll(token)) {
     const kind = kindOf(match, words, name);

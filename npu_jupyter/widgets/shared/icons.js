@@ -9,7 +9,8 @@ const PATHS = {
   columns: "M2 3h12v10H2ZM8 3v10",
   copy: "M6 6h7.5v7.5H6ZM3.5 10H2.5V2.5H10v1",
   cross: "M8 1.8a6.2 6.2 0 1 0 0 12.4A6.2 6.2 0 0 0 8 1.8ZM5.8 5.8l4.4 4.4M10.2 5.8l-4.4 4.4",
-  device: "M4.5 4.5h7v7h-7ZM6.5 6.5h3v3h-3ZM6 2v2M10 2v2M6 12v2M10 12v2M2 6h2M2 10h2M12 6h2M12 10h2",
+  device:
+    "M4.5 4.5h7v7h-7ZM6.5 6.5h3v3h-3ZM6 2v2M10 2v2M6 12v2M10 12v2M2 6h2M2 10h2M12 6h2M12 10h2",
   down: "M4 6l4 4 4-4",
   download: "M8 2v7M5 6.5 8 9.5l3-3M2.5 11v2.5h11V11",
   edit: "M3 13l.6-2.8L11 2.8l2.2 2.2-7.4 7.4ZM9.4 4.4l2.2 2.2",

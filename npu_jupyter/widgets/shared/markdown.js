@@ -54,7 +54,10 @@ function blockAt(lines, at) {
 }
 
 function startsBlock(line) {
-  return [FENCE, HEADING, RULE, QUOTE].some((start) => start.test(line)) || /^ {0,3}([-*+]|1[.)])\s+\S/.test(line);
+  return (
+    [FENCE, HEADING, RULE, QUOTE].some((start) => start.test(line)) ||
+    /^ {0,3}([-*+]|1[.)])\s+\S/.test(line)
+  );
 }
 
 function run(lines, from, goesOn) {
@@ -67,7 +70,9 @@ function codeAt(lines, at, [, indent, mark, language]) {
   const closing = new RegExp(`^ {0,3}${mark[0]}{${mark.length},}\\s*$`);
   const inside = run(lines, at + 1, (line) => !closing.test(line));
   const closed = at + 1 + inside < lines.length;
-  const code = lines.slice(at + 1, at + 1 + inside).map((line) => withoutIndent(line, indent.length));
+  const code = lines
+    .slice(at + 1, at + 1 + inside)
+    .map((line) => withoutIndent(line, indent.length));
   const length = 1 + inside + (closed ? 1 : 0);
   return { kind: "code", language: language.toLowerCase(), text: code.join("\n"), closed, length };
 }
@@ -91,15 +96,22 @@ function listAt(lines, at) {
     }
     const blank = !lines[next].trim();
     const deeper = /^ */.exec(lines[next])[0].length > indent.length;
-    const after = blank ? lines[next + 1] ?? "" : "";
+    const after = blank ? (lines[next + 1] ?? "") : "";
     const goesOn = /^ {2,}\S/.test(after) || sameList(after, indent, ordered);
-    if (!(deeper && !blank) && !(blank && goesOn) && (blank || startsBlock(lines[next]) || item)) break;
+    if (!(deeper && !blank) && !(blank && goesOn) && (blank || startsBlock(lines[next]) || item))
+      break;
     if (!blank && !deeper && !lines[next - 1].trim()) break;
     items.at(-1).push(lines[next]);
     next += 1;
   }
   const texts = items.map(([first, ...rest]) => [first, ...dedented(rest)].join("\n"));
-  return { kind: "list", ordered, start: ordered ? parseInt(mark, 10) : null, items: texts, length: next - at };
+  return {
+    kind: "list",
+    ordered,
+    start: ordered ? parseInt(mark, 10) : null,
+    items: texts,
+    length: next - at,
+  };
 }
 
 function sameList(line, indent, ordered) {
@@ -117,7 +129,7 @@ const INLINE = new RegExp(
   [
     "(?<escape>\\\\[\\\\`*_{}\\[\\]()#+.!|~<>-])",
     "(?<ticks>`+)(?<code>[^]*?[^`])\\k<ticks>(?!`)",
-    "(?<picture>!?)\\[(?<label>(?:[^\\[\\]]|\\[[^\\]]*\\])*)\\]\\((?<target>[^()\\s]*(?:\\([^()\\s]*\\)[^()\\s]*)*)(?:\\s+\"[^\"]*\")?\\)",
+    '(?<picture>!?)\\[(?<label>(?:[^\\[\\]]|\\[[^\\]]*\\])*)\\]\\((?<target>[^()\\s]*(?:\\([^()\\s]*\\)[^()\\s]*)*)(?:\\s+"[^"]*")?\\)',
     "(?<bare>https?://[^\\s<>()\\[\\]\"'`]*[^\\s<>()\\[\\]\"'`.,;:!?*_])",
     "\\*\\*(?=\\S)(?<strong>[^]*?\\S)\\*\\*(?!\\*)",
     "(?<![\\w])__(?=\\S)(?<strong2>[^]*?\\S)__(?!\\w)",
@@ -163,17 +175,40 @@ function link(target, label, depth, source = label) {
 }
 
 function cells(line) {
-  const inside = line.trim().replace(/^\|/, "").replace(/(?<!\\)\|$/, "");
+  const inside = line
+    .trim()
+    .replace(/^\|/, "")
+    .replace(/(?<!\\)\|$/, "");
   return inside.split(/(?<!\\)\|/).map((cell) => cell.trim().replace(/\\\|/g, "|"));
 }
 
 function table({ lines: [head, rule, ...rows] }) {
-  const sides = cells(rule).map((cell) => (/:$/.test(cell) ? (/^:/.test(cell) ? "center" : "right") : "left"));
+  const sides = cells(rule).map((cell) =>
+    /:$/.test(cell) ? (/^:/.test(cell) ? "center" : "right") : "left",
+  );
   const row = (line, tag) =>
-    h("tr", {}, cells(line).slice(0, sides.length).map((cell, column) =>
-      inline(h(tag, { style: `text-align:${sides[column]}`, scope: tag === "th" ? "col" : null }), cell)));
-  const body = h("tbody", {}, rows.map((line) => row(line, "td")));
-  return h("div", { class: "npu-table-frame" }, h("table", {}, h("thead", {}, row(head, "th")), body));
+    h(
+      "tr",
+      {},
+      cells(line)
+        .slice(0, sides.length)
+        .map((cell, column) =>
+          inline(
+            h(tag, { style: `text-align:${sides[column]}`, scope: tag === "th" ? "col" : null }),
+            cell,
+          ),
+        ),
+    );
+  const body = h(
+    "tbody",
+    {},
+    rows.map((line) => row(line, "td")),
+  );
+  return h(
+    "div",
+    { class: "npu-table-frame" },
+    h("table", {}, h("thead", {}, row(head, "th")), body),
+  );
 }
 
 function code(block, tools) {
@@ -181,8 +216,17 @@ function code(block, tools) {
   if (block.closed) highlight(text, block.text, block.language);
   else text.textContent = block.text;
   const head = h("div", { class: "npu-code-head" }, h("span", {}, block.language || "code"));
-  head.append(h("span", { class: "npu-space" }), ...tools(block), copyButton(() => block.text));
-  return h("div", { class: "npu-code" }, head, h("pre", { tabindex: "0", "aria-label": "code" }, text));
+  head.append(
+    h("span", { class: "npu-space" }),
+    ...tools(block),
+    copyButton(() => block.text),
+  );
+  return h(
+    "div",
+    { class: "npu-code" },
+    head,
+    h("pre", { tabindex: "0", "aria-label": "code" }, text),
+  );
 }
 
 function drawn(block, tools, depth) {
@@ -226,7 +270,9 @@ export function renderMarkdown(element, text, tools = () => []) {
       next.node = old.node;
     } else if (old && grows(old.block, next.block)) {
       next.node = old.node;
-      next.node.querySelector("code").firstChild.appendData(next.block.text.slice(old.block.text.length));
+      next.node
+        .querySelector("code")
+        .firstChild.appendData(next.block.text.slice(old.block.text.length));
     } else if (old && longer(old.block, next.block)) {
       next.node = old.node;
       patchList(next.node, old.block.items, next.block.items, tools);
@@ -241,7 +287,12 @@ export function renderMarkdown(element, text, tools = () => []) {
 }
 
 function longer(old, next) {
-  return old.kind === "list" && next.kind === "list" && old.ordered === next.ordered && old.start === next.start;
+  return (
+    old.kind === "list" &&
+    next.kind === "list" &&
+    old.ordered === next.ordered &&
+    old.start === next.start
+  );
 }
 
 /** Draw only those items of a list anew that changed. */

@@ -26,9 +26,15 @@ export function settingsWords(settings) {
 /** Make the fields; what is typed is set at once, what is out of bounds never. */
 export function settingsPanel(model) {
   const inputs = FIELDS.map(([name, label, bounds, hint]) => {
-    const input = h("input", { class: "npu-input", type: "number", ...bounds, placeholder: DEFAULTS[name] ?? "none" });
+    const input = h("input", {
+      class: "npu-input",
+      type: "number",
+      ...bounds,
+      placeholder: DEFAULTS[name] ?? "none",
+    });
     input.addEventListener("input", () => {
-      if (input.validity.valid) set(model, name, input.value === "" ? undefined : Number(input.value));
+      if (input.validity.valid)
+        set(model, name, input.value === "" ? undefined : Number(input.value));
     });
     return [name, input, field(label, input, hint)];
   });

@@ -28,7 +28,14 @@ export class TurnView {
     this.bar = h("div", { class: "npu-actions" });
     this.print = h("span", { class: "npu-print" });
     this.who = h("div", { class: "npu-who" });
-    const body = h("div", { class: "npu-body" }, this.load.element, this.text, this.failure, this.bar);
+    const body = h(
+      "div",
+      { class: "npu-body" },
+      this.load.element,
+      this.text,
+      this.failure,
+      this.bar,
+    );
     this.element = h("div", { class: `npu-turn npu-turn-${turn.role}` }, this.who, body);
     this.drawn = null;
   }
@@ -41,7 +48,13 @@ export class TurnView {
     this.draw(live);
     this.load.show(turn.model, live ? turn.waiting : null);
     this.fail(turn, busy);
-    const state = JSON.stringify([live, last, busy, siblings.map((one) => one.id), turn.finish_reason]);
+    const state = JSON.stringify([
+      live,
+      last,
+      busy,
+      siblings.map((one) => one.id),
+      turn.finish_reason,
+    ]);
     if (state !== this.drawn) this.bar.replaceChildren(...this.buttons(live, last, busy, siblings));
     this.drawn = state;
     setText(this.print, live ? "" : facts(ending(turn), speed(turn)));
@@ -63,7 +76,11 @@ export class TurnView {
   buttons(live, last, busy, siblings) {
     if (live) return [];
     const { turn, actions } = this;
-    const off = { kind: "npu-quiet", disabled: busy, title: busy ? "An answer is coming in" : null };
+    const off = {
+      kind: "npu-quiet",
+      disabled: busy,
+      title: busy ? "An answer is coming in" : null,
+    };
     const content = () => this.turn.content;
     const made = siblings.length > 1 ? [this.branches(siblings, busy)] : [];
     made.push(copyButton(content));
@@ -73,7 +90,8 @@ export class TurnView {
       made.push(button("regenerate", "Regenerate", () => actions.regenerate(this.turn), off));
       made.push(insertButton("markdown", content));
       const cut = ["length", "stopped"].includes(turn.finish_reason) || !turn.finish_reason;
-      if (last && cut && turn.content) made.push(button("play", "Continue", () => actions.goOn(this.turn), off));
+      if (last && cut && turn.content)
+        made.push(button("play", "Continue", () => actions.goOn(this.turn), off));
     }
     return [...made, h("span", { class: "npu-space" }), this.print];
   }
@@ -99,7 +117,12 @@ export class TurnView {
 
   /** Turn the message into a field; Enter sends it as a branch, Esc leaves it as it was. */
   edit() {
-    const area = h("textarea", { class: "npu-input", rows: "2", "aria-label": "Edit the message", value: this.turn.content });
+    const area = h("textarea", {
+      class: "npu-input",
+      rows: "2",
+      "aria-label": "Edit the message",
+      value: this.turn.content,
+    });
     const close = () => {
       editor.remove();
       toggle(this.text, true);
@@ -123,7 +146,12 @@ export class TurnView {
       "div",
       { class: "npu-editor" },
       area,
-      h("div", { class: "npu-row" }, button(null, "Send", send, { kind: "npu-main" }), button(null, "Cancel", close)),
+      h(
+        "div",
+        { class: "npu-row" },
+        button(null, "Send", send, { kind: "npu-main" }),
+        button(null, "Cancel", close),
+      ),
     );
     toggle(this.text, false);
     toggle(this.bar, false);
@@ -137,11 +165,24 @@ export class TurnView {
     if (!failed || this.failure.dataset.shown === error.message + busy) return;
     this.failure.dataset.shown = error.message + busy;
     const kept = error.kept ? " The text above is kept." : "";
-    const again = button("regenerate", "Try again", () => this.actions.regenerate(this.turn), { disabled: busy });
-    const onCpu = device && device !== "CPU"
-      ? button(null, "Try on CPU", () => this.actions.onCpu(this.turn), { disabled: busy })
-      : null;
-    const words = h("p", {}, icon("cross", "npu-bad"), h("strong", {}, error.kept ? "The answer broke off: " : "No answer: "), error.message, kept);
-    this.failure.replaceChildren(words, h("div", { class: "npu-row" }, [again, onCpu].filter(Boolean)));
+    const again = button("regenerate", "Try again", () => this.actions.regenerate(this.turn), {
+      disabled: busy,
+    });
+    const onCpu =
+      device && device !== "CPU"
+        ? button(null, "Try on CPU", () => this.actions.onCpu(this.turn), { disabled: busy })
+        : null;
+    const words = h(
+      "p",
+      {},
+      icon("cross", "npu-bad"),
+      h("strong", {}, error.kept ? "The answer broke off: " : "No answer: "),
+      error.message,
+      kept,
+    );
+    this.failure.replaceChildren(
+      words,
+      h("div", { class: "npu-row" }, [again, onCpu].filter(Boolean)),
+    );
   }
 }

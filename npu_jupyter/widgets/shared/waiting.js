@@ -16,7 +16,9 @@ export function inLine(waiting) {
 export function loadingWords({ stage, percent, eta }) {
   const known = percent !== null && percent !== undefined;
   const left = eta === null || eta === undefined ? "" : `about ${Math.round(eta)} s left`;
-  return [DOING[stage] ?? stage, known ? `${Math.round(percent)} %` : "", left].filter(Boolean).join(", ");
+  return [DOING[stage] ?? stage, known ? `${Math.round(percent)} %` : "", left]
+    .filter(Boolean)
+    .join(", ");
 }
 
 /** Make a card that follows a load; `show(model, waiting)` with anything but a load hides it. */
@@ -25,8 +27,18 @@ export function loadCard() {
   const words = h("span");
   const { bar, show: showBar } = progressBar("Loading");
   const stages = Object.entries(STAGES).map(([stage, word]) => [stage, h("span", {}, word)]);
-  const steps = h("div", { class: "npu-stages", "aria-hidden": "true" }, stages.map(([, element]) => element));
-  const element = h("div", { class: "npu-card", hidden: true }, h("div", {}, name, " ", words), bar, steps);
+  const steps = h(
+    "div",
+    { class: "npu-stages", "aria-hidden": "true" },
+    stages.map(([, element]) => element),
+  );
+  const element = h(
+    "div",
+    { class: "npu-card", hidden: true },
+    h("div", {}, name, " ", words),
+    bar,
+    steps,
+  );
   const show = (model, waiting) => {
     const loading = waiting?.kind === "loading";
     toggle(element, loading);
