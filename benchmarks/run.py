@@ -19,6 +19,7 @@ _BENCHMARKS = (
     "startup",
     "memory",
     "training",
+    "neighbours",
 )
 _RESULTS = Path(__file__).parent / "results"
 

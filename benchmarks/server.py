@@ -139,6 +139,14 @@ class Server:
         """Send a JSON document and give the one that comes back."""
         return self.timed_post(path, body)[1]
 
+    def put(self, path: str, content: bytes) -> None:
+        """Send a file."""
+        self._http.put(path, content=content).raise_for_status()
+
+    def delete(self, path: str) -> None:
+        """Have something removed."""
+        self._http.delete(path).raise_for_status()
+
     def timed_post(self, path: str, body: dict[str, Any]) -> tuple[float, Any]:
         """Do as `post`; give also the seconds until the last byte, writing and parsing apart."""
         content = json.dumps(body).encode()
