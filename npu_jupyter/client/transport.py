@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar
 
 import httpx
@@ -39,7 +41,14 @@ def settings(url: str, key: str | None) -> dict[str, Any]:
         "limits": httpx.Limits(max_connections=_MAX_CONNECTIONS),
         # A company's proxy cannot reach this machine's own loopback address.
         "trust_env": not on_loopback(url),
+        "verify": _certificates(encrypted=url.startswith("https:")),
     }
+
+
+@cache
+def _certificates(*, encrypted: bool) -> ssl.SSLContext:
+    """Read the certificates of those who vouch for servers, once; plain HTTP needs none."""
+    return httpx.create_ssl_context() if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def on_loopback(url: str) -> bool:
