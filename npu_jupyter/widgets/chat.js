@@ -1,14 +1,15 @@
 /** A chat with a model, in a cell. */
 
-import { chatModels, fillPicker, firstChoice } from "./shared/catalogue.js";
+import { ChatHeader } from "./chat-header.js";
+import { chatModels, firstChoice } from "./shared/catalogue.js";
 import { Conversation } from "./shared/conversation.js";
 import { announcer, button, h, region, setText, toggle } from "./shared/dom.js";
 import { icon } from "./shared/icons.js";
 import { Server } from "./shared/server.js";
-import { settingsPanel, settingsWords } from "./shared/settings.js";
+import { settingsWords } from "./shared/settings.js";
 import { TurnView } from "./shared/turn.js";
 import { inLine } from "./shared/waiting.js";
-import { count, speed, timeOfDay } from "./shared/words.js";
+import { speed } from "./shared/words.js";
 
 const STARTERS = ["Explain a traceback", "Write a pandas snippet"];
 const NEAR_END_PX = 40;
@@ -25,96 +26,13 @@ class ChatView {
     region(root, "Chat");
     root.classList.add("npu-chat");
     this.voice = announcer();
-    root.append(this.header(), this.awayLine(), this.panel(), this.systemRow(), this.log());
-    root.append(this.liveLine(), this.composer(), this.voice.element);
+    this.header = new ChatHeader(model, conversation, () => this.refresh());
+    root.append(this.header.element, this.log(), this.liveLine(), this.composer());
+    root.append(this.voice.element);
     root.addEventListener("keydown", (event) => this.key(event));
   }
 
   // Parts
-
-  header() {
-    this.picker = h("select", {
-      class: "npu-picker",
-      "aria-label": "Model",
-      change: () => this.pick(this.picker.value),
-    });
-    this.picker.addEventListener("pointerdown", () => this.refresh());
-    this.device = h("span", { class: "npu-badge", hidden: true });
-    this.context = h("span", { class: "npu-context", hidden: true });
-    const settings = button("settings", "Settings", () => this.openSettings(), {
-      kind: "npu-quiet",
-      show: false,
-    });
-    settings.setAttribute("aria-expanded", "false");
-    this.settingsButton = settings;
-    const begin = button("add", "New chat", () => this.conversation.begin(), {
-      kind: "npu-quiet",
-      show: false,
-    });
-    return h(
-      "div",
-      { class: "npu-header" },
-      this.picker,
-      this.device,
-      h("span", { class: "npu-space" }),
-      this.context,
-      begin,
-      settings,
-    );
-  }
-
-  awayLine() {
-    this.awayWords = h("span");
-    const now = button(null, "Try now", () => this.conversation.tryAgain(), { kind: "npu-link" });
-    this.away = h(
-      "div",
-      { class: "npu-away", role: "status", hidden: true },
-      icon("away", "npu-warn"),
-      this.awayWords,
-      h("span", { class: "npu-space" }),
-      now,
-    );
-    return this.away;
-  }
-
-  panel() {
-    this.settings = settingsPanel(this.model);
-    this.settings.hidden = true;
-    return this.settings;
-  }
-
-  systemRow() {
-    this.system = h("span", { class: "npu-system-text" });
-    this.systemField = h("textarea", {
-      class: "npu-input",
-      rows: "2",
-      "aria-label": "System prompt",
-      hidden: true,
-    });
-    const edit = button("edit", "Edit the system prompt", () => this.editSystem(), {
-      kind: "npu-quiet",
-      show: false,
-    });
-    this.systemField.addEventListener("blur", () => this.saveSystem());
-    this.systemField.addEventListener("keydown", (event) => {
-      if (
-        event.key === "Escape" ||
-        (event.key === "Enter" && !event.shiftKey && !event.isComposing)
-      ) {
-        event.preventDefault();
-        event.stopPropagation();
-        edit.focus();
-      }
-    });
-    return h(
-      "div",
-      { class: "npu-system" },
-      h("span", { class: "npu-faint" }, "System prompt"),
-      this.system,
-      this.systemField,
-      edit,
-    );
-  }
 
   log() {
     this.turns = h("div", {
@@ -187,7 +105,7 @@ class ChatView {
     });
     this.input.addEventListener("keydown", (event) => this.inputKey(event));
     this.sendButton = button(null, "Send", () => this.send(), { kind: "npu-main" });
-    this.summary = button(null, "", () => this.openSettings(), { kind: "npu-link" });
+    this.summary = button(null, "", () => this.header.openSettings(), { kind: "npu-link" });
     const hint = h(
       "span",
       { class: "npu-faint npu-hint" },
@@ -247,31 +165,6 @@ class ChatView {
     this.conversation.send(text);
   }
 
-  pick(name) {
-    this.model.set("model", name);
-    this.model.save_changes();
-  }
-
-  openSettings() {
-    toggle(this.settings, this.settings.hidden);
-    this.settingsButton.setAttribute("aria-expanded", String(!this.settings.hidden));
-    if (!this.settings.hidden) this.settings.querySelector("input").focus();
-  }
-
-  editSystem() {
-    this.systemField.value = this.model.get("system");
-    toggle(this.systemField, true);
-    toggle(this.system, false);
-    this.systemField.focus();
-  }
-
-  saveSystem() {
-    toggle(this.systemField, false);
-    toggle(this.system, true);
-    this.model.set("system", this.systemField.value.trim());
-    this.model.save_changes();
-  }
-
   /** Load the model on the CPU, and ask once more. */
   async onCpu(turn) {
     await this.server
@@ -289,41 +182,19 @@ class ChatView {
       if (error.away) this.conversation.lost();
       return;
     }
-    if (!this.model.get("model")) this.pick(firstChoice(this.models));
+    if (!this.model.get("model")) this.header.pick(firstChoice(this.models));
     this.updateModel();
   }
 
   updateModel() {
     const name = this.model.get("model");
-    fillPicker(this.picker, this.models, name);
-    const about = this.models.find((model) => model.id === name);
-    const device =
-      about?.npu.device ?? this.conversation.path.findLast((turn) => turn.model === name)?.device;
-    toggle(this.device, Boolean(device));
-    this.device.replaceChildren(icon("device"), device ?? "");
+    this.header.update(this.models);
     this.input.placeholder = name ? `Ask ${name}` : "There is no model yet: see npu.Models()";
     this.input.setAttribute("aria-label", this.input.placeholder);
-    this.updateContext(about);
     this.updateComposer();
   }
 
-  updateContext(about) {
-    const last = this.conversation.path.findLast((turn) => turn.prompt_tokens);
-    const length = about?.npu.context_length;
-    toggle(this.context, Boolean(last && length));
-    if (!last || !length) return;
-    const used = last.prompt_tokens + (last.completion_tokens ?? 0);
-    const meter = h(
-      "span",
-      { class: "npu-meter", "aria-hidden": "true" },
-      h("span", { style: `width:${Math.min(100, (100 * used) / length)}%` }),
-    );
-    this.context.replaceChildren(`Context ${count(used)} of ${count(length)}`, meter);
-  }
-
   updateComposer() {
-    setText(this.system, this.model.get("system") || "none");
-    this.system.classList.toggle("npu-faint", !this.model.get("system"));
     setText(this.summary.firstChild, settingsWords(this.model.get("settings")));
     const live = Boolean(this.conversation.live);
     this.sendButton.disabled = live || !this.input.value.trim() || !this.model.get("model");
@@ -397,16 +268,6 @@ class ChatView {
     if (wait) this.voice.announce(wait);
   }
 
-  updateAway() {
-    const { away } = this.conversation;
-    toggle(this.away, Boolean(away));
-    if (away)
-      setText(
-        this.awayWords,
-        `Server away since ${timeOfDay(away.since)}. Next try in ${away.left} s.`,
-      );
-  }
-
   atEnd() {
     const { scrollHeight, scrollTop, clientHeight } = this.turns;
     return scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
@@ -431,15 +292,15 @@ class ChatView {
     this.turns.addEventListener("scroll", () => (this.wasAtEnd = this.atEnd()), { passive: true });
     on("structure", () => this.updateStructure());
     on("delta", () => this.updateDelta());
-    on("away", () => this.updateAway());
+    on("away", () => this.header.updateAway());
     on("back", () => this.refresh());
     on("answered", () => this.refresh());
     this.model.on("change:model", () => this.updateStructure());
-    this.model.on("change:system", () => this.updateComposer());
+    this.model.on("change:system", () => this.header.updateSystem());
     this.model.on("change:settings", () => this.updateComposer());
     this.model.on("change:draft", () => this.takeDraft());
     this.updateStructure();
-    this.updateAway();
+    this.header.updateAway();
     this.refresh();
     return () => gone.abort();
   }

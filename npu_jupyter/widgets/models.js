@@ -3,6 +3,7 @@
 import { AddModel } from "./models-add.js";
 import { ModelRow } from "./models-row.js";
 import { ModelsState } from "./models-state.js";
+import { awayLine } from "./shared/away.js";
 import { announcer, button, h, region, setText, toggle } from "./shared/dom.js";
 import { icon } from "./shared/icons.js";
 import { Server } from "./shared/server.js";
@@ -32,10 +33,11 @@ class ModelsView {
     region(root, "Models");
     root.classList.add("npu-models");
     this.voice = announcer();
+    this.away = awayLine(() => state.watch.now());
     this.add = new AddModel(state);
     root.append(
       this.header(),
-      this.awayLine(),
+      this.away.element,
       this.deviceCards(),
       this.table(),
       this.add.element,
@@ -63,20 +65,6 @@ class ModelsView {
       this.live,
       this.filter,
     );
-  }
-
-  awayLine() {
-    this.awayWords = h("span");
-    const now = button(null, "Try now", () => this.state.watch.now(), { kind: "npu-link" });
-    this.away = h(
-      "div",
-      { class: "npu-away", role: "status", hidden: true },
-      icon("away", "npu-warn"),
-      this.awayWords,
-      h("span", { class: "npu-space" }),
-      now,
-    );
-    return this.away;
   }
 
   deviceCards() {
@@ -138,12 +126,9 @@ class ModelsView {
 
   updateAway() {
     const { away } = this.state.watch;
-    toggle(this.away, Boolean(away));
-    if (away)
-      setText(
-        this.awayWords,
-        `Server away since ${timeOfDay(away.since)}. Trying every ${away.wait} s.`,
-      );
+    this.away.show(
+      away && `Server away since ${timeOfDay(away.since)}. Trying every ${away.wait} s.`,
+    );
     const word = away ? `Stale since ${timeOfDay(away.since)}` : "Live";
     if (this.live.textContent !== word)
       this.live.replaceChildren(

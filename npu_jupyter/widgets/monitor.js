@@ -5,6 +5,7 @@ import { Curves } from "./monitor-curves.js";
 import { History } from "./monitor-history.js";
 import { JobState, curve, smoothed } from "./monitor-state.js";
 import { hasNotebook, runCell } from "./shared/cells.js";
+import { awayLine } from "./shared/away.js";
 import { announcer, button, h, progressBar, region, setText, toggle } from "./shared/dom.js";
 import { icon } from "./shared/icons.js";
 import { Server } from "./shared/server.js";
@@ -30,9 +31,10 @@ class MonitorView {
     region(root, `Fine-tuning job ${state.id}`);
     root.classList.add("npu-monitor");
     this.voice = announcer();
+    this.away = awayLine(() => state.watch.now());
     root.append(
       this.header(),
-      this.awayLine(),
+      this.away.element,
       this.message(),
       this.progress(),
       this.details(),
@@ -62,20 +64,6 @@ class MonitorView {
       this.compare,
       this.chat,
     );
-  }
-
-  awayLine() {
-    this.awayWords = h("span");
-    const now = button(null, "Try now", () => this.state.watch.now(), { kind: "npu-link" });
-    this.away = h(
-      "div",
-      { class: "npu-away", role: "status", hidden: true },
-      icon("away", "npu-warn"),
-      this.awayWords,
-      h("span", { class: "npu-space" }),
-      now,
-    );
-    return this.away;
   }
 
   message() {
@@ -123,12 +111,9 @@ class MonitorView {
 
   update() {
     const { job, refused, watch } = this.state;
-    toggle(this.away, Boolean(watch.away));
-    if (watch.away)
-      setText(
-        this.awayWords,
-        `Server away since ${timeOfDay(watch.away.since)}. Training goes on without this page. Trying every ${watch.away.wait} s.`,
-      );
+    const since = watch.away && timeOfDay(watch.away.since);
+    const next = watch.away && `Trying every ${watch.away.wait} s.`;
+    this.away.show(since && `Server away since ${since}. Training goes on without it. ${next}`);
     this.updateFailure(job, refused);
     for (const part of [this.running, this.body, this.badge]) toggle(part, Boolean(job));
     if (!job) return;

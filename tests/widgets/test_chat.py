@@ -58,6 +58,7 @@ def until_growing(chat: Locator) -> None:
 def test_answer_arrives_and_stop_frees_the_model(notebook: Notebook, chat: Locator) -> None:
     ask(chat, _LONG)
     until_growing(chat)
+    expect(chat.locator(".npu-live-words")).to_contain_text("tok/s")
     assert notebook.running() == 1
     expect(chat.get_by_role("log")).to_have_attribute("aria-busy", "true")
     chat.get_by_role("button", name="Stop").click()
@@ -169,6 +170,22 @@ def test_everything_by_keyboard(notebook: Notebook, chat: Locator) -> None:
     expect(chat.get_by_role("button", name="Continue")).to_be_focused()
     assert notebook.page.locator(".jp-Notebook .jp-Cell").count() == cells
     assert notebook.value("chat.system") == "You add cells above, below, dd."
+
+
+def test_a_server_that_was_away_is_asked_again(notebook: Notebook, chat: Locator) -> None:
+    for path in ("**/v1/**", "**/health"):
+        notebook.page.route(path, lambda route: route.abort())
+    ask(chat, "Anybody there?")
+    expect(chat.locator(".npu-away")).to_contain_text("Server away since")
+    expect(chat.get_by_role("alert")).to_contain_text("does not respond")
+    chat.locator(".npu-composer textarea").fill("a draft")
+    for path in ("**/v1/**", "**/health"):
+        notebook.page.unroute(path)
+    chat.get_by_role("button", name="Try now").click()
+    expect(chat.locator(".npu-away")).to_be_hidden()
+    chat.get_by_role("button", name="Try again").click()
+    until_growing(chat)
+    expect(chat.locator(".npu-composer textarea")).to_have_value("a draft")
 
 
 def test_an_answer_becomes_a_cell(notebook: Notebook) -> None:
