@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from npu_jupyter.finetune.folder import JobFolder
 from npu_jupyter.finetune.recipe import Recipe
 from npu_jupyter.finetune.records import ACTIVE, EventKind, JobRecord, JobState, NewJob
 from npu_jupyter.finetune.store import JobStore
-from npu_jupyter.finetune.trainer.checkpoints import Checkpoints
+from npu_jupyter.finetune.trainer.checkpoints import Checkpoints, Manifest
 from npu_jupyter.registry.store import Registry
 
 pytestmark = pytest.mark.slow
@@ -161,7 +160,10 @@ def test_a_job_stops_at_its_next_step_with_a_checkpoint(queue: Callable[..., Job
     assert job.store.events(job.id, kinds={EventKind.SAMPLE})[0].data["prompt"] == "Who?"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size")
 def test_a_disk_that_fills_up_is_told(queue: Callable[..., Job]) -> None:
+    import resource
+
     job = queue(lora_r=512, max_steps=2)
     limits = (_LIMIT_BYTES, _LIMIT_BYTES)
     code = job.run(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
@@ -169,6 +171,24 @@ def test_a_disk_that_fills_up_is_told(queue: Callable[..., Job]) -> None:
     assert job.record.status is JobState.FAILED
     assert "The disk filled up" in (job.record.error or "")
     assert job.checkpoints.newest() is None
+
+
+def test_a_job_goes_on_with_the_settings_of_its_checkpoint_alone(
+    queue: Callable[..., Job],
+) -> None:
+    job = queue(lora_r=8, epochs=9)
+    recipe = msgspec.to_builtins(RECIPE)
+    written = job.checkpoints.aside() / "checkpoint"
+    written.mkdir()
+    manifest = Manifest(step=2, recipe=recipe, dataset_sha256="0" * 64)
+    job.checkpoints.seal(written, manifest)
+    assert job.store.pick(1)
+    job.store.move(job.id, JobState.STOPPED, expected=ACTIVE)
+    assert job.run(resume=True) == 0
+    assert job.record.status is JobState.FAILED
+    assert "lora_r (4 then, 8 now)" in (job.record.error or "")
+    assert "epochs" not in (job.record.error or "")
+    assert job.checkpoints.newest()
 
 
 def test_a_job_whose_model_was_removed_fails_in_words(queue: Callable[..., Job]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,13 @@ def train(tiny: Path, rows: Path, tmp_path: Path) -> Train:
     """Train anew, each run with checkpoints of its own, unless it goes on from some."""
     numbers = itertools.count()
 
-    def run(start: Path | None = None, **changes: Any) -> JobTrainer:
+    def run(
+        start: Path | None = None, *, gradient_checkpointing: bool = False, **changes: Any
+    ) -> JobTrainer:
         recipe = msgspec.structs.replace(RECIPE, **changes)
         prepared: Prepared = prepare(tiny, rows, recipe)
+        estimate = replace(prepared.estimate, gradient_checkpointing=gradient_checkpointing)
+        prepared = replace(prepared, estimate=estimate)
         trainer = JobTrainer(
             prepared,
             recipe,
@@ -90,6 +95,15 @@ def test_the_result_does_not_depend_on_packing(train: Train) -> None:
     assert history(packed) == pytest.approx(history(padded), rel=1e-3)
     assert history(packed, "eval_loss") == pytest.approx(history(padded, "eval_loss"), rel=1e-3)
     assert packed.state.num_input_tokens_seen == padded.state.num_input_tokens_seen
+
+
+def test_gradient_checkpointing_changes_no_gradient(train: Train) -> None:
+    kept = train(lora_dropout=0.0, max_steps=3)
+    computed_twice = train(lora_dropout=0.0, max_steps=3, gradient_checkpointing=True)
+    assert computed_twice.model.is_gradient_checkpointing
+    assert history(computed_twice) == pytest.approx(history(kept), rel=1e-4)
+    norms = history(kept, "grad_norm")
+    assert history(computed_twice, "grad_norm") == pytest.approx(norms, rel=1e-2)
 
 
 def test_accumulation_makes_the_same_steps_as_a_larger_batch(train: Train) -> None:
