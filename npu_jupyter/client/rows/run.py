@@ -119,7 +119,8 @@ class Run:
             cache.put(fresh)
 
     def _show(self, line: Bar) -> None:
-        errors = f" · {len(self._errors):,} errors so far" if self._errors else ""
+        count = len(self._errors)
+        errors = f" · {count:,} error{'s' * (count > 1)} so far" if count else ""
         line.note = f"{self._source()}{errors} · stop the kernel at any time: what is done is kept"
         self._move(line)
 
