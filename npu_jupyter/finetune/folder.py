@@ -28,6 +28,8 @@ class JobFolder:
         self.checkpoints = self.path / "checkpoints"
         self.adapter = self.path / "adapter"
         """What was trained, in PEFT's own form, before it is published."""
+        self.whole = self.path / "whole"
+        """What was trained, in Hugging Face form, where all of the model was."""
 
     def checkpoint(self, step: int) -> Path:
         """Name the folder of the checkpoint after `step` optimizer steps."""

@@ -227,9 +227,10 @@ class ExportHandler(JobHandler):
         """Begin to merge a job's adapter into its base, as an import that can be watched."""
         body = ExportBody.parse(self.json_body())
         job = await self.job(str(body.job_id))
-        trained = JobFolder(self.engine.registry.root, job.id).adapter.is_dir()
+        folder = JobFolder(self.engine.registry.root, job.id)
+        trained = folder.adapter.is_dir() or folder.whole.is_dir()
         if job.status not in ENDED or not trained:
-            raise Conflict(f"Job {job.id} is {job.status}, and has no adapter to export.")
+            raise Conflict(f"Job {job.id} is {job.status}, and has nothing to export.")
         precision = body.precision or job.recipe.export_precision
         name = body.name or f"{job.resulting_model or job.resulting_name}-{precision}"
         pull = self.extensionapp.pulls.start(f"job:{job.id}", check_name(name), precision)

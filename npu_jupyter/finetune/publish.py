@@ -6,7 +6,6 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -17,20 +16,16 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from npu_jupyter.errors import InvalidModel
-from npu_jupyter.registry.check import Checked, check_model
-from npu_jupyter.registry.convert import Precision, convert_model
+from npu_jupyter.registry.check import Checked
 from npu_jupyter.registry.disk import disk_errors_told
-from npu_jupyter.registry.folder import parameter_count
 from npu_jupyter.registry.importing import CheckedModel
 from npu_jupyter.registry.incoming import Incoming
 from npu_jupyter.registry.records import (
     SERVED_ADAPTER,
     ModelFormat,
     ModelRecord,
-    ModelType,
-    PullProgress,
 )
-from npu_jupyter.registry.sources.source import Workspace, digest
+from npu_jupyter.registry.sources.source import digest
 from npu_jupyter.registry.store import Registry
 
 _CONFIG = "adapter_config.json"
@@ -59,7 +54,7 @@ def publish_adapter(
             shutil.copytree(adapter, place)
             write_served(place, place / SERVED_ADAPTER)
             model = CheckedModel(
-                name=_free_name(registry, name),
+                name=free_name(registry, name),
                 format=ModelFormat.ADAPTER,
                 path=place,
                 source=source,
@@ -73,50 +68,6 @@ def publish_adapter(
                 ),
                 in_place=False,
                 parent_id=base.id,
-            )
-            return registry.add(model, incoming)
-    finally:
-        incoming.close()
-
-
-def publish_merged(
-    registry: Registry,
-    name: str,
-    merged: Path,
-    *,
-    source: str,
-    precision: Precision,
-    report: Callable[[PullProgress], None],
-) -> ModelRecord:
-    """Convert the Hugging Face folder `merged` to OpenVINO IR, check it and register it.
-
-    Raises:
-        InvalidModel: when it cannot be converted, or does not pass the checks of an import.
-        InsufficientDisk: when there is no room for it.
-    """
-    incoming = Incoming(registry.root)
-    try:
-        with disk_errors_told(incoming.folder, f"Publishing {name}"):
-            workspace = Workspace(incoming.folder, registry.root / "downloads", report, Event())
-            place = incoming.folder / "model"
-            convert_model(
-                merged,
-                place,
-                kind=ModelType.LLM,
-                precision=precision,
-                parameters=parameter_count(merged),
-                trust_remote_code=registry.trust_remote_code,
-                workspace=workspace,
-            )
-            facts = check_model(name, place, merged, workspace, registry.check_timeout_s)
-            model = CheckedModel(
-                name=_free_name(registry, name),
-                format=ModelFormat.OPENVINO,
-                path=place,
-                source=source,
-                fingerprint=digest(place, Event()),
-                facts=facts,
-                in_place=False,
             )
             return registry.add(model, incoming)
     finally:
@@ -179,7 +130,8 @@ def _scale(config: dict[str, Any], name: str, *, rank: int) -> float:
     return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
-def _free_name(registry: Registry, name: str) -> str:
+def free_name(registry: Registry, name: str) -> str:
+    """Give `name`, or one with a number when another model has taken it."""
     taken = {record.name for record in registry.models()}
     return next(
         candidate

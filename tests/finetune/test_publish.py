@@ -13,13 +13,12 @@ from finetune.adapter_files import write_adapter
 from safetensors.numpy import load_file
 from serving import EMBEDDER, LLM
 
-from npu_jupyter.errors import Conflict, InvalidModel, ModelNotFound
+from npu_jupyter.errors import Conflict, InvalidModel, InvalidRequest, ModelNotFound
 from npu_jupyter.finetune.folder import JobFolder
-from npu_jupyter.finetune.publish import publish_adapter, publish_merged, write_served
+from npu_jupyter.finetune.publish import publish_adapter, write_served
 from npu_jupyter.finetune.recipe import Recipe
 from npu_jupyter.finetune.records import NewJob
 from npu_jupyter.finetune.store import JobStore
-from npu_jupyter.registry.convert import Precision
 from npu_jupyter.registry.records import ModelFormat, PullProgress
 from npu_jupyter.registry.store import Registry
 
@@ -193,20 +192,24 @@ def test_a_checkpoint_is_a_model_by_its_name(demo: Registry, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_merged_model_is_converted_and_checked(trainable_data_dir: Path, tmp_path: Path) -> None:
-    """The base itself stands for what was trained: it passes the checks of every import."""
+def test_what_a_job_made_becomes_a_model_of_its_own(
+    trainable_data_dir: Path, tmp_path: Path
+) -> None:
+    """Merged into its base, converted, and checked as every import is."""
     registry = Registry(data_dir=str(shutil.copytree(trainable_data_dir, tmp_path / "data")))
-    base = registry.get(LLM)
-    merged = registry.base_folder(base.id) / "hugging-face"
+    base = registry.base_folder(registry.get(LLM).id) / "hugging-face"
+    elsewhere = Path("/another/place").joinpath(*base.parts[-3:])  # before the directory was moved
+    folder = JobFolder(registry.root, 3)
+    write_adapter(folder.adapter, base_model_name_or_path=str(elsewhere))
     told: list[PullProgress] = []
-    made = publish_merged(
-        registry,
-        f"{LLM}:whole",
-        merged,
-        source="job:3",
-        precision=Precision.INT4,
-        report=told.append,
-    )
+    made = registry.pull("job:3", f"{LLM}:whole", precision="int4", progress=told.append)
     assert (made.parent, made.format, made.precision) == (None, ModelFormat.OPENVINO, "int4")
     assert registry.get(f"{LLM}:whole") == made
-    assert {"convert", "check"} <= {progress.stage for progress in told}
+    assert {"merge", "convert", "check"} <= {progress.stage for progress in told}
+
+
+def test_a_job_that_made_nothing_is_not_exported(demo: Registry) -> None:
+    with pytest.raises(InvalidRequest, match="nothing to export"):
+        demo.pull("job:4", "x", precision="int8")
+    with pytest.raises(InvalidRequest, match="job:7"):
+        demo.pull("job:seven", "x")

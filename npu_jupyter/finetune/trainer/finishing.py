@@ -13,14 +13,13 @@ import torch
 from npu_jupyter.finetune.base import Base
 from npu_jupyter.finetune.folder import JobFolder
 from npu_jupyter.finetune.parity import check_parity, require_parity
-from npu_jupyter.finetune.publish import publish_adapter, publish_merged
+from npu_jupyter.finetune.publish import free_name, publish_adapter
 from npu_jupyter.finetune.records import CHECKING, JobRecord, JobState
 from npu_jupyter.finetune.store import JobStore
 from npu_jupyter.finetune.trainer.examples import Tokens
 from npu_jupyter.finetune.trainer.faults import Faults
-from npu_jupyter.finetune.trainer.merging import merge, save_whole
+from npu_jupyter.finetune.trainer.merging import save_whole
 from npu_jupyter.finetune.trainer.preparing import Prepared
-from npu_jupyter.registry.convert import Precision
 from npu_jupyter.registry.records import SERVED_ADAPTER, ModelRecord, PullProgress
 from npu_jupyter.registry.store import Registry
 
@@ -89,19 +88,16 @@ class Finish:
 
     def _make_merged(self, name: str) -> ModelRecord:
         """Make a model of its own of what the engine cannot apply to the base."""
-        merged = self._save_merged()
+        if not self._job.recipe.use_lora:
+            with _whole(self._folder.whole) as place:
+                save_whole(self._prepared.model, self._base.hugging_face, place)
         self._publishing()
-        precision = Precision(self._job.recipe.export_precision)
-        model = publish_merged(
-            self._registry,
-            name,
-            merged,
-            source=self._source,
-            precision=precision,
-            report=self._tell_conversion,
+        return self._registry.pull(
+            self._source,
+            free_name(self._registry, name),
+            precision=self._job.recipe.export_precision,
+            progress=self._tell_conversion,
         )
-        shutil.rmtree(merged, ignore_errors=True)
-        return model
 
     def _tell_conversion(self, progress: PullProgress) -> None:
         self._stage(progress.message or progress.stage)
@@ -120,16 +116,6 @@ class Finish:
         with _whole(self._folder.adapter) as place:
             for name in _ADAPTER_FILES:
                 shutil.copyfile(self._checkpoint / name, place / name)
-
-    def _save_merged(self) -> Path:
-        """Save the whole model in Hugging Face form, in the precision of its base."""
-        base = self._base.hugging_face
-        place = self._folder.path / "merged"
-        with _whole(place) as part:
-            lora = self._job.recipe.use_lora
-            trained = merge(base, self._folder.adapter) if lora else self._prepared.model
-            save_whole(trained, base, part)
-        return place
 
     # Whether it is what will be served
 

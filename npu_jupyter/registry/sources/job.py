@@ -18,7 +18,7 @@ _BASE_PARTS = 3
 
 
 class JobSource(Source):
-    """The adapter of a job, and the Hugging Face folder of its base."""
+    """The adapter of a job and the base that it was trained on, or the whole model."""
 
     def __init__(self, job_id: int) -> None:
         """Name a job."""
@@ -33,12 +33,15 @@ class JobSource(Source):
         return cls(int(text))
 
     def fetch(self, workspace: Workspace) -> Found:
-        """Merge the adapter into its base, in a process of its own."""
-        adapter = JobFolder(workspace.data_dir, self.job_id).adapter
+        """Merge the adapter into its base, in a process of its own; a whole model is there."""
+        folder = JobFolder(workspace.data_dir, self.job_id)
+        if folder.whole.is_dir():
+            return self._found(folder.whole, folder.whole, workspace)
+        adapter = folder.adapter
         if not (adapter / _CONFIG).is_file():
             raise InvalidRequest(
-                f"Job {self.job_id} has no adapter to export: it did not get to its end, its "
-                "files were deleted, or it trained the whole model, which is one already.",
+                f"Job {self.job_id} has nothing to export: it did not get to its end, or its "
+                "files were deleted.",
                 param="job_id",
             )
         if importlib.util.find_spec("peft") is None:
@@ -61,8 +64,18 @@ class JobSource(Source):
                 f"Merging the adapter of job {self.job_id} ended early. {error.message} It holds "
                 "the whole model in memory at 4 bytes a weight; free some and try again."
             ) from error
-        content = digest(adapter, workspace.cancelled)
-        return Found(Form.HUGGING_FACE, merged, self.text, f"job-{self.job_id}", content, ours=True)
+        return self._found(merged, adapter, workspace)
+
+    def _found(self, path: Path, content: Path, workspace: Workspace) -> Found:
+        """Give the Hugging Face folder `path`, known again by `content`."""
+        return Found(
+            Form.HUGGING_FACE,
+            path,
+            self.text,
+            f"job-{self.job_id}",
+            digest(content, workspace.cancelled),
+            ours=path.is_relative_to(workspace.folder),
+        )
 
 
 def _base_of(adapter: Path, data_dir: Path) -> Path:
