@@ -8,6 +8,7 @@ is worse than an error, so a schema is refused for what would not be kept.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -37,6 +38,8 @@ _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 _LENGTHS = ("minLength", "maxLength")
 _ALONE = ("$ref", "const", "enum", "anyOf", "oneOf", "allOf")
 """Keywords beside which all others are ignored."""
+
+_MISREAD = re.compile("[\u0080-\u00ff][0-9A-Fa-f]")
 
 _SCHEMA = ("items", "additionalProperties")
 _LIST_OF_SCHEMAS = ("anyOf", "oneOf", "allOf", "prefixItems")
@@ -74,7 +77,7 @@ def _faults(schema: Any, where: str) -> Iterator[tuple[str, str]]:
     """Walk a schema and yield each place with what is wrong there."""
     if not isinstance(schema, dict):
         return
-    for check in (_combination, _reference, _number, _string, _object, _array):
+    for check in (_combination, _reference, _number, _string, _object, _array, _letters):
         if fault := check(schema):
             yield where, fault
     for name, child in _children(schema):
@@ -108,6 +111,18 @@ def _implied(schema: dict[str, Any], key: str) -> bool:
     rest = Draft202012Validator({k: value for k, value in schema.items() if k != key})
     values = schema["enum"] if key == "enum" else [schema["const"]]
     return all(rest.is_valid(value) for value in values)
+
+
+def _letters(schema: dict[str, Any]) -> str | None:
+    """Find text that the compiler writes as a hexadecimal escape and reads back with what follows.
+
+    "Größe" comes out with one letter, U+0DFE, in place of its last two.
+    """
+    texts = [*schema.get("properties", {}), *schema.get("enum", []), schema.get("const")]
+    for text in texts:
+        if found := _MISREAD.search(json.dumps(text, ensure_ascii=False)):
+            return f"{found[0]!r} in {text!r} is misread. Write it without the accent"
+    return None
 
 
 def _reference(schema: dict[str, Any]) -> str | None:
