@@ -9,6 +9,8 @@ OPEN ?= 1
 # Without pip's cache, which would keep gigabytes of torch a second time, and after `make clean`.
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-cache-dir \
 	-c requirements/constraints.txt
+# Tests wait for servers and processes for half of their time: two files at once, each whole.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 INSTALLED_FROM := pyproject.toml requirements/constraints.txt \
 	$(wildcard labextension/*.json labextension/yarn.lock labextension/src/*)
 
@@ -23,10 +25,10 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	python tests/prepare.py
-	python -m pytest
+	python -m pytest $(SIDE_BY_SIDE)
 
 test-fast: $(VENV)/.test
-	python -m pytest -m "not slow"
+	python -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 lint: $(VENV)/.test
 	ruff check .
